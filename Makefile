@@ -1,0 +1,36 @@
+# make demo: see it work   make test: the fast tests   make check: style and types
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+RUN := .venv/bin/python
+
+.PHONY: demo test test-slow check clean
+
+demo: .venv/.installed
+	@$(RUN) -m backbones.profile
+
+test: .venv/.installed-dev
+	$(RUN) -m pytest
+
+test-slow: .venv/.installed-dev
+	$(RUN) -m pytest -m slow
+
+check: .venv/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+clean:
+	rm -rf .venv demo runs
+
+.venv/bin/python:
+	@echo "Making .venv (Python environment) ..."
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; $(PYTHON) -m pip install --quiet --user virtualenv && $(PYTHON) -m virtualenv --quiet .venv; }
+
+.venv/.installed: requirements.txt | .venv/bin/python
+	@echo "Installing requirements.txt into .venv (once, about 5 GB with torch's CUDA libraries; a few minutes) ..."
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt requirements-export.txt .venv/.installed
+	@echo "Installing requirements-dev.txt into .venv (once) ..."
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,49 @@
+"""Settings of everything between the disk and a batch. `detector/config.py` composes them with the rest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Base of every group of settings: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AugmentSettings(Settings):
+    """Random changes of the training images. Every probability or strength at 0 switches its part off."""
+
+    crop: float = Field(0.5, ge=0, le=1, description="probability of a random crop that keeps objects")
+    crop_min_area: float = Field(0.4, gt=0, le=1, description="smallest share of the image area a crop may keep")
+    min_visible: float = Field(
+        0.3, ge=0, le=1, description="an object cut to less than this share of its box becomes an ignore region"
+    )
+    rotation: float = Field(3.0, ge=0, le=45, description="largest rotation, degrees either way")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    hue: float = Field(0.02, ge=0, le=0.5, description="largest hue shift, as a share of the colour circle")
+    saturation: float = Field(0.4, ge=0, le=1, description="largest saturation change, as a share")
+    value: float = Field(0.4, ge=0, le=1, description="largest exposure (HSV value) change, as a share")
+    mosaic: float = Field(0.0, ge=0, le=1, description="probability of composing four frames into one")
+    mixup: float = Field(0.0, ge=0, le=1, description="probability of blending two frames")
+
+
+class DataSettings(Settings):
+    """The data set and how its frames become network inputs."""
+
+    root: str = Field("datasets/kitti", description="folder that holds training/image_2 and training/label_2")
+    classes: str | tuple[str, ...] = Field(
+        "kitti8", description="class set: kitti8, kitti3, or a list of KITTI class names"
+    )
+    train_split: str = Field("train", description="split to train on: a file in ROOT/ImageSets, train, val or all")
+    val_split: str = Field("val", description="split to validate on")
+    resize: Literal["stretch", "letterbox"] = Field(
+        "stretch", description="how a frame fits the input: stretched, or scaled evenly and padded"
+    )
+    cache: Literal["none", "ram", "disk"] = Field("none", description="keep decoded images in memory or on disk")
+    cache_limit_gb: float = Field(8.0, gt=0, description="the cache stops filling at this size")
+    workers: int = Field(2, ge=0, description="processes that prepare batches; 0 prepares them in the training process")
+    allow_missing: bool = Field(False, description="skip listed frames that are absent instead of stopping")
+    augment: AugmentSettings = Field(default_factory=AugmentSettings, description="random changes while training")
