@@ -1,0 +1,135 @@
+"""What a run leaves to look at: one progress line, metrics.csv, TensorBoard events and plots in the run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from detector.config import Config
+
+
+class RunLog:
+    """Writes for the main rank; on the others every method does nothing."""
+
+    def __init__(self, folder: Path, active: bool) -> None:
+        self.folder = folder
+        self.active = active
+        self.rows: list[dict[str, Any]] = []
+        self._events: SummaryWriter | None = None
+        self._bar: tqdm[Any] | None = None
+
+    def open(self, config: Config, epochs_done: int) -> None:
+        """Starts or continues the folder; rows of epochs that a resumed run repeats are dropped."""
+        if not self.active:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        if epochs_done and (self.folder / "metrics.csv").exists():
+            with open(self.folder / "metrics.csv", newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs_done]
+        self._events = SummaryWriter(str(self.folder / "tensorboard"))
+
+    def say(self, message: str) -> None:
+        """A line that does not tear the progress bar."""
+        if self.active:
+            tqdm.write(message, file=sys.stderr)
+
+    def start_epoch(self, title: str, steps: int, done: int) -> None:
+        if self.active:
+            self._bar = tqdm(
+                total=steps, initial=done, desc=title, unit="step", dynamic_ncols=True, leave=False,
+                disable=not sys.stderr.isatty(), file=sys.stderr,
+            )  # fmt: skip
+
+    def step(self, step: int, scalars: Mapping[str, float], parts: str) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(parts, refresh=False)
+            self._bar.update()
+        if self._events is not None:
+            for name, value in scalars.items():
+                self._events.add_scalar(f"train/{name}", value, step)
+
+    def end_epoch(self, row: Mapping[str, Any], line: str) -> None:
+        """Adds a row to metrics.csv (rewritten whole, so that it is never torn) and prints the epoch's line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if not self.active:
+            return
+        self.rows.append(dict(row))
+        columns = list(dict.fromkeys(name for kept in self.rows for name in kept))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.folder / "metrics.csv", text.getvalue())
+        self.say(line)
+
+    def validation(self, step: int, metrics: Mapping[str, float], pictures: list[NDArray[np.uint8]], curves: Any) -> None:
+        """Metrics, a few frames with their detections, and precision-recall curves to TensorBoard."""
+        if self._events is None:
+            return
+        for name, value in metrics.items():
+            self._events.add_scalar(f"val/{name}", value, step)
+        for k, picture in enumerate(pictures):
+            self._events.add_image(f"val/frame_{k}", picture, step, dataformats="HWC")
+        if curves is not None:
+            self._events.add_figure("val/precision_recall", curves, step)
+        self._events.flush()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._events is not None:
+            self._events.close()
+        if self.active and self.rows:
+            plot_run(self.folder, self.rows)
+
+
+def plot_run(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """losses.png, ap.png and lr.png over epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    def columns(prefix: str) -> list[str]:
+        return [name for name in dict.fromkeys(key for row in rows for key in row) if name.startswith(prefix)]
+
+    charts = {
+        "losses": ("Training loss (mean over the epoch)", columns("loss_")),
+        "ap": ("Validation", [name for name in ("mAP50", "AP", *columns("AP40_")) if any(name in row for row in rows)]),
+        "lr": ("Learning rate at the end of the epoch", ["lr"]),
+    }
+    for file, (title, names) in charts.items():
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.subplots()
+        for name in names:
+            points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in ("", None)]
+            scale = 0.01 if name.startswith("AP40_") else 1.0  # KITTI counts in percent, COCO in fractions
+            axes.plot(
+                [epoch for epoch, _ in points], [value * scale for _, value in points], marker=".", label=name
+            )
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if names:
+            axes.legend(frameon=False)
+        partial = folder / f".{file}.tmp.png"
+        FigureCanvasAgg(figure).print_png(str(partial))
+        os.replace(partial, folder / f"{file}.png")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(text, encoding="utf-8", newline="")
+    os.replace(partial, path)
