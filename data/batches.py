@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data.augment import Augment, Placed, place
+from data.dataset import KittiDataset
 from data.resize import Geometry
+from data.settings import AugmentSettings
+
+STRIDE = 32  # the network's coarsest map: sides of its input are multiples of it
+_ORDER, _SIZES = 0, 1  # what a random stream is for; part of its seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +38,186 @@ class Targets:
     def to(self, device: torch.device | str) -> Targets:
         return Targets(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
 
+    def pin_memory(self) -> Targets:
+        return Targets(*(getattr(self, name).pin_memory() for name in self.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """images [B, 3, H, W] uint8 RGB, their targets, frame ids and the resize that made each of them."""
+    """images [B, 3, H, W] uint8 RGB, their targets, frame ids and the resize that made each of them.
+
+    The memory of `images` is [B, H, W, 3] (channels last): decoded pixels are written there and never moved again,
+    and convolutions on CPUs and on tensor cores want that order anyway.
+    """
 
     images: Tensor
     targets: Targets
     ids: tuple[str, ...]
     geometries: tuple[Geometry, ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        return replace(self, images=self.images.to(device, non_blocking=True), targets=self.targets.to(device))
+
+    def pin_memory(self) -> Batch:
+        """Called by the DataLoader, which knows nothing of our types."""
+        return replace(self, images=self.images.pin_memory(), targets=self.targets.pin_memory())
+
+
+class Request(NamedTuple):
+    """One image of a batch to come: which frame, how large (height, width), and the seed of its random changes.
+
+    The seed names the place of the image in the run, so what becomes of it does not depend on who prepares it or when.
+    """
+
+    index: int
+    size: tuple[int, int]
+    seed: tuple[int, int, int]
+
+
+class BatchSampler(Sampler[list[Request]]):
+    """The batches of an epoch, each with its size: a pure function of (seed, epoch), the same on every rank.
+
+    A global batch is `batch_size * world` frames, of which rank r takes every world-th from the r-th on. With `drop_last`
+    (training) an incomplete global batch is left out, so all ranks take the same number of steps; without (evaluation)
+    it is shared out as it is: no frame comes twice, and a rank may have one batch less than another.
+    `size_range` (lo, hi) makes the height of each batch a random multiple of 32 in that range; the width follows `size`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        size: tuple[int, int],
+        *,
+        size_range: tuple[int, int] | None = None,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.count, self.batch_size, self.shuffle, self.drop_last = count, batch_size, shuffle, drop_last
+        self.seed, self.rank, self.world = seed, rank, world
+        self.sizes = size_choices(size, size_range)
+        self.epoch = self.start_batch = 0
+        if batch_size < 1 or not 0 <= rank < world:
+            raise ValueError(f"batch size {batch_size}, rank {rank} of {world}: expected a size >= 1 and a rank below world")
+        if drop_last and count < batch_size * world:
+            raise ValueError(
+                f"{count} frames do not fill one batch of {batch_size * world}; use a smaller batch or more frames"
+            )
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Which epoch the next iteration is, and how many of its batches a resumed run has already had."""
+        self.epoch, self.start_batch = epoch, start_batch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        whole, rest = divmod(self.count, self.batch_size * self.world)
+        return whole + (not self.drop_last and rest > self.rank)
+
+    def __len__(self) -> int:
+        """Batches still to come in this epoch."""
+        return max(0, self.batches_per_epoch - self.start_batch)
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        order = np.arange(self.count)
+        if self.shuffle:
+            np.random.default_rng((self.seed, self.epoch, _ORDER)).shuffle(order)
+        choices = np.random.default_rng((self.seed, self.epoch, _SIZES)).integers(
+            len(self.sizes), size=-(-self.count // (self.batch_size * self.world))
+        )
+        for batch in range(self.start_batch, self.batches_per_epoch):
+            first = batch * self.batch_size * self.world
+            mine = order[first : first + self.batch_size * self.world][self.rank :: self.world]
+            size = self.sizes[choices[batch]]
+            yield [Request(int(i), size, (self.seed, self.epoch, int(i))) for i in mine]
+
+
+def size_choices(size: tuple[int, int], size_range: tuple[int, int] | None) -> list[tuple[int, int]]:
+    """The (height, width) a batch may have: `size` alone, or every height that is a multiple of 32 in the range
+    (both ends included) with the width that keeps the aspect of `size`, rounded to a multiple of 32."""
+    height, width = size
+    if min(size) < STRIDE or height % STRIDE or width % STRIDE:
+        raise ValueError(f"input size {height}x{width} (height x width): both must be multiples of {STRIDE}")
+    if size_range is None:
+        return [size]
+    low, high = size_range
+    heights = range(-(-low // STRIDE) * STRIDE, high + 1, STRIDE)
+    if low < STRIDE or not heights:
+        raise ValueError(f"size range {low}..{high}: expected it to hold a multiple of {STRIDE}, smallest first")
+    return [(h, max(STRIDE, round(h * width / height / STRIDE) * STRIDE)) for h in heights]
+
+
+def collate(placed: Sequence[Placed], images: np.ndarray) -> Batch:
+    """Placed frames whose pixels are the rows of `images` [B, H, W, 3] -> a Batch; nothing is copied but boxes."""
+
+    def flat(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        owner = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
+        return torch.from_numpy(np.concatenate(arrays)), torch.from_numpy(owner)
+
+    boxes, image = flat([item.boxes for item in placed])
+    ignore, ignore_image = flat([item.ignore for item in placed])
+    labels = torch.from_numpy(np.concatenate([item.labels for item in placed]))
+    return Batch(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        Targets(boxes, labels, image, ignore, ignore_image),
+        tuple(item.frame for item in placed),
+        tuple(item.geometry for item in placed),
+    )
+
+
+class Prepared(Dataset[Batch]):
+    """The dataset as the DataLoader's workers see it: a list of requests in, a Batch out."""
+
+    def __init__(self, dataset: KittiDataset, policy: str, augment: AugmentSettings | None) -> None:
+        self.dataset, self.policy = dataset, policy
+        self.augment = Augment(augment, policy) if augment else None
+
+    def __getitems__(self, requests: Sequence[Request]) -> Batch:
+        images = np.empty((len(requests), *requests[0].size, 3), np.uint8)
+        return collate([self._place(request, out) for request, out in zip(requests, images, strict=True)], images)
+
+    def _place(self, request: Request, out: np.ndarray) -> Placed:
+        sample = self.dataset[request.index]
+        if self.augment is None:
+            return place(sample, self.policy, out)
+        rng = np.random.default_rng(request.seed)
+        return self.augment(sample, rng, lambda: self.dataset[int(rng.integers(len(self.dataset)))], out)
+
+
+def make_loader(
+    dataset: KittiDataset,
+    sampler: BatchSampler,
+    *,
+    policy: str = "stretch",
+    augment: AugmentSettings | None = None,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader[Batch]:
+    """Batches in the sampler's order, prepared by `workers` processes (0: by this one).
+
+    The bytes of a batch depend only on the sampler's seed and epoch, never on the number of workers. Workers live until the
+    loader is dropped; a run of several phases makes one loader for each.
+    """
+    return DataLoader(
+        Prepared(dataset, policy, augment),
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin_memory,
+        worker_init_fn=_one_thread,
+        persistent_workers=workers > 0,
+        prefetch_factor=2 if workers else None,
+        # the loader draws a seed for its workers from this one: torch's own stream stays as the training left it
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    """Workers share the cores by being many; OpenCV's threads inside each would only fight (torch sets its own to one)."""
+    cv2.setNumThreads(0)
