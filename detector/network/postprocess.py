@@ -1,0 +1,99 @@
+"""Raw maps, or the decoded outputs of an exported graph, to Detections in pixels of the original images.
+
+Every (box, class) pair whose score = objectness * class probability exceeds `conf` is a candidate, as YOLOv3's
+independent classes and COCO practice have it: AP judges each class by itself, so a second opinion on a box can only
+help. Class-agnostic suppression keeps the best class of a box only, because the others overlap it fully.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, nms
+
+from data.resize import Geometry
+from detector.detections import Detections
+from detector.network.boxes import flatten_maps, make_grid
+from detector.network.yolov3 import YOLOv3
+
+CANDIDATES = 3000  # pairs that reach suppression in one image; its cost grows with their square
+
+
+@torch.no_grad()
+def postprocess(
+    raw_maps: Sequence[Tensor],
+    network: YOLOv3,
+    geometries: Sequence[Geometry],
+    conf: float,
+    iou: float,
+    max_detections: int = 300,
+    class_agnostic: bool = False,
+    candidates: int = CANDIDATES,
+) -> list[Detections]:
+    """raw_maps: 3 x [B, A*(5+K), h, w] of `network`; geometries: how each of the B images was resized."""
+    anchors = network.anchors
+    flat = flatten_maps(raw_maps, anchors.shape[1])
+    sizes = [(raw.shape[2], raw.shape[3]) for raw in raw_maps]
+    grid = make_grid(sizes, anchors.to(flat.dtype), network.strides)
+    # A score cannot exceed its objectness, so one comparison of logits spares most predictions everything else.
+    # The margin keeps rounding from deciding here what the exact comparison below decides.
+    worth = flat[..., 4] > _logit(conf) - 1e-3
+    results = []
+    for predictions, kept, geometry in zip(flat, worth, geometries, strict=True):
+        index = kept.nonzero()[:, 0]
+        survivors = predictions[index]
+        scores = survivors[:, 4:5].sigmoid() * survivors[:, 5:].sigmoid()
+        boxes = network.coder.decode(survivors[:, :4], grid.take(index))
+        results.append(_suppress(boxes, scores, geometry, conf, iou, max_detections, class_agnostic, candidates))
+    return results
+
+
+@torch.no_grad()
+def select(
+    boxes: Tensor,
+    scores: Tensor,
+    geometries: Sequence[Geometry],
+    conf: float,
+    iou: float,
+    max_detections: int = 300,
+    class_agnostic: bool = False,
+    candidates: int = CANDIDATES,
+) -> list[Detections]:
+    """The same for decoded outputs: boxes [B, N, 4] xyxy px of the network input, scores [B, N, K]."""
+    return [
+        _suppress(*image, geometry, conf, iou, max_detections, class_agnostic, candidates)
+        for image, geometry in zip(zip(boxes.float(), scores.float(), strict=True), geometries, strict=True)
+    ]
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability)) if 0 < probability < 1 else math.inf * (probability - 0.5)
+
+
+def _suppress(
+    boxes: Tensor,
+    scores: Tensor,
+    geometry: Geometry,
+    conf: float,
+    iou: float,
+    max_detections: int,
+    class_agnostic: bool,
+    candidates: int,
+) -> Detections:
+    """One image: boxes [n, 4], scores [n, K] -> its detections, best first."""
+    row, label = (scores > conf).nonzero(as_tuple=True)
+    score = scores[row, label]
+    if len(score) > candidates:
+        score, best = score.topk(candidates)
+        row, label = row[best], label[best]
+    box = boxes[row]
+    kept = nms(box, score, iou) if class_agnostic else batched_nms(box, score, label, iou)
+    kept = kept[:max_detections]
+    height, width = geometry.source
+    original = geometry.invert(box[kept].cpu().numpy())
+    clipped = original.clip(0, [width, height, width, height]).astype(np.float32)
+    return Detections(clipped, score[kept].float().cpu().numpy(), label[kept].cpu().numpy())
