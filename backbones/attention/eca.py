@@ -1,0 +1,28 @@
+"""Efficient Channel Attention. Wang et al.: "ECA-Net", CVPR 2020, arXiv:1910.03151."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from backbones.attention.gate import ChannelGate
+
+
+class EfficientChannelAttention(ChannelGate):
+    """z = sigmoid(conv1d_k(mean(x))) along the channels; no fully connected layer, k weights in all."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        k = kernel_size(channels)
+        self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
+
+    def excite(self, squeezed: Tensor) -> Tensor:
+        return torch.sigmoid(self.conv(squeezed.unsqueeze(1)).squeeze(1))
+
+
+def kernel_size(channels: int) -> int:
+    """The odd kernel size that grows with the channels: t = int(|log2(C) + 1| / 2), k = t if t is odd, else t + 1."""
+    t = int(abs(math.log2(channels) + 1) / 2)
+    return t if t % 2 else t + 1
