@@ -1,7 +1,8 @@
-"""Objects of many frames as columns: what the evaluators compute on. Filled from folders of KITTI files or from `Label`s."""
+"""Objects of many frames as columns, from folders of KITTI files or from `Label`s: what the evaluators compute on."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.kitti import Label, LabelError, parse_label
+from data.kitti import CLASSES, DONT_CARE, Label, LabelError, parse_label
 from detector.evaluation.number_text import IrregularText, parse_rows
 
+NAMES = (*CLASSES, DONT_CARE)
+_CODES = {name.lower(): code for code, name in enumerate(NAMES)}  # KITTI compares class names without case
 CHUNK_BYTES = 1 << 20  # text parsed at once: large enough to amortise array calls, small enough to stay in the cache
 LABEL_FIELDS, RESULT_FIELDS = 15, 16
 
@@ -28,8 +31,7 @@ class Columns:
 
     frames: tuple[str, ...]
     frame: NDArray[np.intp]  # [n] index into frames, ascending
-    names: tuple[str, ...]  # class names in lower case: KITTI compares them without case
-    name: NDArray[np.intp]  # [n] index into names
+    name: NDArray[np.intp]  # [n] index into NAMES
     boxes: NDArray[np.float64]  # [n, 4] x1 y1 x2 y2
     truncation: NDArray[np.float64]  # [n]
     occlusion: NDArray[np.float64]  # [n]
@@ -40,15 +42,13 @@ class Columns:
 
     def named(self, *names: str) -> NDArray[np.bool_]:
         """[n] whether the object is of one of these classes."""
-        wanted = {name.lower() for name in names}
-        return np.array([name in wanted for name in self.names], np.bool_)[self.name]
+        return np.array([name in names for name in NAMES], np.bool_)[self.name]
 
     def select(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Columns:
         """The rows of a mask, or of ascending indices."""
         return Columns(
             self.frames,
             self.frame[rows],
-            self.names,
             self.name[rows],
             self.boxes[rows],
             self.truncation[rows],
@@ -59,21 +59,21 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Some files' objects before all frames are joined: names [n], and truncation, occlusion, box, score as [7, n]."""
+    """Some files' objects before all are joined: frame and name [n]; truncation, occlusion, box and score as [7, n]."""
 
     frame: NDArray[np.intp]
-    names: NDArray[np.bytes_]
+    name: NDArray[np.intp]
     values: NDArray[np.float64]
 
 
 def from_labels(labels: Mapping[str, Sequence[Label]], frames: Sequence[str], scored: bool) -> Columns:
-    """Columns of labels in memory. A frame of `frames` that `labels` lacks has no objects; frames not listed are left out."""
+    """Columns of labels in memory. A frame that `labels` lacks has no objects; frames not listed are left out."""
     per_frame = [labels.get(frame, ()) for frame in frames]
     if scored:
         for frame, objects in zip(frames, per_frame, strict=True):
             for label in objects:
                 _check_score(label, f"frame {frame}")
-    return _join(frames, [_rows_of_labels(per_frame, 0)])
+    return _join(frames, [_rows(per_frame, 0)])
 
 
 def frames_of(folder: str | Path) -> tuple[str, ...]:
@@ -81,7 +81,8 @@ def frames_of(folder: str | Path) -> tuple[str, ...]:
     try:
         frames = sorted(entry[:-4] for entry in os.listdir(folder) if entry.endswith(".txt"))
     except OSError as error:
-        raise ResultError(f"{folder}: {error.strerror}; give a folder of KITTI label files, one .txt a frame") from error
+        reason = error.strerror or "cannot be read"
+        raise ResultError(f"{folder}: {reason}; give a folder of KITTI label files, one .txt a frame") from error
     if not frames:
         raise ResultError(f"{folder}: no .txt file in it; give a folder of KITTI label files, one a frame")
     return tuple(frames)
@@ -129,7 +130,8 @@ def _missing_message(folder: str, frames: Sequence[str]) -> str:
 
 def _chunks(texts: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
     """Consecutive texts of about CHUNK_BYTES together, with the index of the first."""
-    first, size, chunk = 0, 0, list[bytes]()
+    first, size = 0, 0
+    chunk: list[bytes] = []
     for text in texts:
         chunk.append(text)
         size += len(text)
@@ -140,65 +142,66 @@ def _chunks(texts: Iterable[bytes]) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _parse(folder: str, frames: Sequence[str], first: int, chunk: list[bytes], fields: int) -> _Rows:
-    """The rows of some files at once; line by line only where the text is unusual or wrong."""
-    offsets = np.cumsum([0] + [len(text) + 1 for text in chunk])
+    """The rows of some files at once; line by line where the text is unusual or wrong, for the exact message."""
     try:
         names, values, starts = parse_rows(b"\n".join(chunk), fields)
-        boxes_and_score = values[[3, 4, 5, 6, 14]] if fields == RESULT_FIELDS else values[3:7]
-        if not np.isfinite(boxes_and_score).all() or (starts.size and (names >= b"\x80").any()):
+        name = _name_codes(names)
+        if not np.isfinite(values).all() or (values[1] != np.floor(values[1])).any():
             raise IrregularText
     except IrregularText:
-        paths = (os.path.join(folder, f"{frame}.txt") for frame in frames[first:])
+        paths = [os.path.join(folder, f"{frame}.txt") for frame in frames[first : first + len(chunk)]]
         scored = fields == RESULT_FIELDS
-        return _rows_of_labels([_parse_lines(text, path, scored) for text, path in zip(chunk, paths, strict=False)], first)
-    rows_until = np.searchsorted(starts, offsets)
-    frame = np.repeat(np.arange(first, first + len(chunk)), np.diff(rows_until))
+        return _rows([_parse_lines(text, path, scored) for text, path in zip(chunk, paths, strict=True)], first)
+    file_starts = np.cumsum([0] + [len(text) + 1 for text in chunk])
+    frame = np.repeat(np.arange(first, first + len(chunk)), np.diff(np.searchsorted(starts, file_starts)))
     scores = values[14:] if fields == RESULT_FIELDS else np.full((1, len(frame)), np.nan)
-    return _Rows(frame, names, np.concatenate((values[0:2], values[3:7], scores)))
+    return _Rows(frame, name, np.concatenate((values[0:2], values[3:7], scores)))
+
+
+def _name_codes(names: NDArray[np.bytes_]) -> NDArray[np.intp]:
+    distinct, inverse = np.unique(names, return_inverse=True)
+    codes = [_CODES.get(name.decode("latin-1").lower()) for name in distinct.tolist()]
+    if None in codes:
+        raise IrregularText
+    return np.array(codes, np.intp)[inverse]
 
 
 def _parse_lines(text: bytes, path: str, scored: bool) -> list[Label]:
     labels = []
-    for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            labels.append(parse_label(line, where))
+    for number, line in enumerate(io.StringIO(text.decode("utf-8-sig", errors="replace"), newline=None), 1):
+        if not line.isspace():
+            labels.append(parse_label(line, f"{path}:{number}"))
             if scored:
-                _check_score(labels[-1], where)
+                _check_score(labels[-1], f"{path}:{number}")
     return labels
 
 
 def _check_score(label: Label, where: str) -> None:
     if label.score is None:
-        raise LabelError(f"{where}: no score; a detection needs a 16th field, its score")
+        raise LabelError(f"{where}: found no score, expected a 16th field with the score of the detection")
     if not np.isfinite(label.score):
-        raise LabelError(f"{where}: score {label.score}; every detection needs a finite number")
+        raise LabelError(f"{where}: score is {label.score}, expected a finite number")
 
 
-def _rows_of_labels(per_frame: Sequence[Sequence[Label]], first: int) -> _Rows:
+def _rows(per_frame: Sequence[Sequence[Label]], first: int) -> _Rows:
     labels = list(chain.from_iterable(per_frame))
-    frame = np.repeat(np.arange(first, first + len(per_frame)), [len(objects) for objects in per_frame])
-    names = np.array([label.name.encode() for label in labels], np.bytes_)
     values = [
         (label.truncation, label.occlusion, *label.box, np.nan if label.score is None else label.score)
         for label in labels
     ]
-    return _Rows(frame, names, np.array(values, np.float64).reshape(-1, 7).T)
+    return _Rows(
+        np.repeat(np.arange(first, first + len(per_frame)), [len(objects) for objects in per_frame]),
+        np.array([_CODES[label.name.lower()] for label in labels], np.intp),
+        np.array(values, np.float64).reshape(-1, 7).T,
+    )
 
 
 def _join(frames: Sequence[str], parts: Sequence[_Rows]) -> Columns:
     values = np.concatenate([part.values for part in parts], axis=1)
-    table: dict[str, int] = {}
-    codes = []
-    for part in parts:
-        distinct, inverse = np.unique(part.names, return_inverse=True)
-        known = [table.setdefault(name.decode().lower(), len(table)) for name in distinct.tolist()]
-        codes.append(np.array(known, np.intp)[inverse])
     return Columns(
         frames=tuple(frames),
         frame=np.concatenate([part.frame for part in parts]),
-        names=tuple(table),
-        name=np.concatenate(codes),
+        name=np.concatenate([part.name for part in parts]),
         boxes=values[2:6].T,
         truncation=values[0],
         occlusion=values[1],

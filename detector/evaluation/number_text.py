@@ -1,4 +1,4 @@
-"""Rows of `name number number ...` from bytes to arrays, many files at a time, equal to Python's float() to the last bit.
+"""Rows of `name number number ...` from bytes to arrays, many at a time, equal to Python's float() to the last bit.
 
 A decimal of at most 15 digits is an integer below 2^53 divided by a power of ten not above 10^22; both are exact in
 float64 and IEEE division rounds once, so the quotient is the correctly rounded value (W. Clinger, PLDI 1990).
@@ -17,7 +17,7 @@ _MINUS, _PLUS, _DOT, _ZERO = 45, 43, 46, 48
 
 
 class IrregularText(Exception):
-    """The text is not a clean table; a parser that goes line by line has to say what is wrong with it, or to read it."""
+    """The text is no clean table: a parser that goes line by line has to read it, or to say what is wrong with it."""
 
 
 def parse_rows(text: bytes, fields: int) -> tuple[NDArray[np.bytes_], NDArray[np.float64], NDArray[np.intp]]:
@@ -67,17 +67,23 @@ def _numbers(
     """The value [n] of each token."""
     values = np.empty(len(starts))
     lengths = ends - starts
-    for length in np.flatnonzero(np.bincount(lengths, minlength=1)):
+    for length in np.unique(lengths).tolist():
         chosen = np.flatnonzero(lengths == length)
         begin = starts[chosen]
-        decoded, plain = _decimals(characters, begin, int(length))
+        decoded, plain = _decimals(characters, begin, length)
         for i in np.flatnonzero(~plain):  # exponents, inf, nan, very long numbers, and what is no number at all
-            try:
-                decoded[i] = float(text[begin[i] : begin[i] + length])
-            except ValueError:
-                raise IrregularText from None
+            decoded[i] = _number(text[begin[i] : begin[i] + length])
         values[chosen] = decoded
     return values
+
+
+def _number(token: bytes) -> float:
+    if b"_" in token:  # float() reads 1_0 as 10
+        raise IrregularText
+    try:
+        return float(token)
+    except ValueError:
+        raise IrregularText from None
 
 
 def _decimals(
@@ -87,7 +93,7 @@ def _decimals(
     if length > MAX_DIGITS + 2:
         return np.zeros(len(begin)), np.zeros(len(begin), np.bool_)
     mantissa = np.zeros(len(begin), np.int64)
-    digits, dots, decimals = (np.zeros(len(begin), np.int8) for _ in range(3))
+    digits, dots, decimals = np.zeros((3, len(begin)), np.int8)
     first = characters[begin]
     signed = (first == _MINUS) | (first == _PLUS)
     for k in range(length):
