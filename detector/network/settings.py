@@ -26,11 +26,15 @@ class NetworkSettings(Settings):
     residual_gate: bool = Field(default=False, description="scale by 1+Z instead of Z in emca attentions")
     width: float = Field(default=1.0, gt=0, le=4, description="channels of neck and heads, relative to Redmon's YOLOv3")
     xy_scale: float = Field(
-        default=1.0, ge=1, le=3, description="reach of a box centre, in cells: 1 its own, 2 half a cell further each way"
+        default=1.0, ge=1, le=3, description="reach of a box centre, in cells: 1 its own, 2 half a cell beyond it"
     )
     anchors: tuple[tuple[float, float], ...] = Field(
         default=KITTI_ANCHORS,
-        description="(width, height) in pixels of the network input, smallest first; a third each for strides 8, 16, 32",
+        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32",
+    )
+
+    pretrained: str | None = Field(
+        default=None, description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)"
     )
 
     @field_validator("anchors")

@@ -114,7 +114,7 @@ class YOLOv3(nn.Module):
             raise ValueError(
                 f"network input {list(images.shape)}: need [batch, 3, height, width], sides multiples of 32"
             )
-        x = (images.to(self.mean.dtype) - self.mean) / self.std
+        x = images.to(self.mean.dtype).sub(self.mean).div_(self.std)
         c3, c4, c5 = self.backbone(x)
         p5 = self.neck5(c5)
         p4 = self.neck4(torch.cat((F.interpolate(self.lateral5(p5), scale_factor=2.0, mode="nearest"), c4), 1))
