@@ -1,0 +1,109 @@
+"""Find objects in images, videos and live streams: python detect.py SOURCE [SOURCE ...] --weights W"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from detector.video.frames import Selection, parse_time
+from detector.video.pipeline import Detector
+from detector.video.session import Options, run
+
+GPU_BATCH = 8  # files only need throughput, and a GPU is idle on single images; a CPU gains nothing from larger batches
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="detect.py", description="Find objects in images, videos and live streams.")
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, 'pattern*', list.txt, camera number, URL")
+    add("--weights", required=True, type=Path, help=".pt checkpoint, .onnx or OpenVINO .xml")
+    add("--output", type=Path, metavar="DIR", help="where results go (default: the next free runs/detect/<source>)")
+    add("--save", metavar="LIST", help="some of image,video,kitti,json,csv, or none (default: pictures and json)")
+    add("--crops", action="store_true", help="save every object cut out, by class")
+    add("--show", action="store_true", help="show in a window while running; q stops")
+    add("--track", action="store_true", help="give objects ids that stay through a video (needs the package trackers)")
+    add("--conf", type=_fraction, default=0.25, help="lowest score of a detection (default: %(default)s)")
+    add("--iou", type=_fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    add("--precision", default="auto", help="auto, fp32, bf16, fp16 (default: %(default)s)")
+    add("--threads", type=int, metavar="N", help="processor threads of the network (default: the runtime's choice)")
+    add("--batch", type=int, metavar="N", help=f"images a network call (default: {GPU_BATCH} on a GPU, else 1)")
+    add("--every", type=int, default=1, metavar="N", help="look at every N-th frame or image only")
+    add("--start", default="0", metavar="TIME", help="begin here in every video: seconds or [h:]m:s")
+    add("--end", metavar="TIME", help="end before this time of every video")
+    add("--max-frames", type=int, metavar="N", help="stop each video after N frames, and images after N images")
+    add(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="give up silent streams after S seconds (default: %(default)g)",
+    )
+    return parser.parse_args(arguments)
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _options(args: argparse.Namespace) -> Options:
+    end = parse_time(args.end) if args.end else float("inf")
+    saves = None
+    if args.save is not None:
+        saves = tuple(name for part in args.save.split(",") if (name := part.strip()) and name != "none")
+    return Options(
+        sources=tuple(args.sources),
+        output=args.output,
+        saves=saves,
+        crops=args.crops,
+        show=args.show,
+        track=args.track,
+        conf=args.conf,
+        batch=args.batch,
+        patience=args.timeout,
+        selection=Selection(args.every, parse_time(args.start), end, args.max_frames),
+    )
+
+
+def _load(args: argparse.Namespace) -> tuple[Detector, int]:
+    """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
+    from detector.precision import pick_device
+    from detector.predictor import Predictor
+
+    device = str(pick_device(args.device))
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    predictor = Predictor(args.weights, device, args.precision, args.conf, args.iou, args.threads)
+    return predictor, GPU_BATCH if device.startswith("cuda") else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse(arguments)
+    stop = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        """The first Ctrl-C ends the run in order and closes the files; a second one ends it at once."""
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return run(_options(args), lambda: _load(args), stop)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"detect.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""One run of detect.py from its options to its summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from detector.video.frames import Selection
+from detector.video.journal import Journal
+from detector.video.pipeline import Detector, Pipeline, Report
+from detector.video.ranks import Ranks, merge_parts
+from detector.video.sinks import SAVES, make_sinks, require_window
+from detector.video.sources import Item, find_items, open_sources
+from detector.video.tracking import require_trackers
+
+DEFAULT_ROOT = Path("runs/detect")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """saves: None means pictures of images, videos of videos, and json; an empty tuple saves nothing."""
+
+    sources: tuple[str, ...]
+    output: Path | None = None
+    saves: tuple[str, ...] | None = None
+    crops: bool = False
+    show: bool = False
+    track: bool = False
+    conf: float = 0.25
+    batch: int | None = None
+    patience: float = 30.0
+    selection: Selection = field(default_factory=Selection)
+
+
+def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], stop: threading.Event) -> int:
+    """Returns the exit status: 0 done, 1 some sources failed, 2 all did, 130 stopped by `stop`.
+
+    `make_detector` gives the detector and the batch size that suits it. What is wrong with the options is said
+    (ValueError, OSError) before it is called, as loading takes seconds.
+    """
+    ranks = Ranks.from_environment()
+    items = find_items(options.sources, options.selection)
+    saves = _saves(options, items)
+    if options.show:
+        require_window()
+    if options.track:
+        require_trackers()
+    if options.batch is not None and options.batch < 1:
+        raise ValueError(f"--batch {options.batch}: give 1 or more")
+    ranks.join()
+    try:
+        folder = Path(ranks.agree(str(_make_folder(options, items) if ranks.first else "")))
+        detector, good_batch = make_detector()
+        journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
+        report = _process(options, ranks.share(items), saves, folder, (detector, good_batch), journal, ranks, stop)
+        mine: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}
+        everyone = ranks.collect(mine)
+    finally:
+        ranks.leave()
+    if not ranks.first:
+        return 0  # rank 0 speaks for all
+    if ranks.world > 1:
+        merge_parts(folder, ranks.world, [item.source for item in items])
+    summary = _summary(everyone, len(items), folder, saves)
+    _write_json(folder / "summary.json", summary)
+    print(_in_words(summary))
+    if summary["interrupted"]:
+        return 130
+    if not summary["failed"]:
+        return 0
+    return 1 if summary["frames"] else 2
+
+
+def _process(
+    options: Options,
+    items: Sequence[Item],
+    saves: Sequence[str],
+    folder: Path,
+    batched: tuple[Detector, int],
+    journal: Journal,
+    ranks: Ranks,
+    stop: threading.Event,
+) -> Report:
+    detector, good_batch = batched
+    sources = open_sources(items, options.selection, options.patience)
+    # Silent when not a terminal; several ranks would write over each other's line.
+    silent = not ranks.first or not sys.stderr.isatty()
+    total = None
+    if not silent:
+        expected = [source.expected_frames() for source in sources]
+        total = None if None in expected else sum(frames or 0 for frames in expected)
+    sinks = make_sinks(folder, saves, options.crops, options.show, options.track, ranks.part, stop)
+    with tqdm(total=total, unit=" frames", desc="detect", disable=silent, dynamic_ncols=True) as bar:
+        pipeline = Pipeline(
+            sources,
+            detector,
+            sinks,
+            journal,
+            stop,
+            options.batch or good_batch,
+            options.conf if options.track else None,
+            progress=bar.update,
+        )
+        return pipeline.run()
+
+
+def _saves(options: Options, items: Sequence[Item]) -> tuple[str, ...]:
+    images = any(item.kind == "image" for item in items)
+    moving = any(item.kind != "image" for item in items)
+    if options.saves is None:
+        return (*(("image",) if images else ()), *(("video",) if moving else ()), "json")
+    for save in options.saves:
+        if save not in SAVES:
+            raise ValueError(f"--save {save}: unknown; choose from {','.join(SAVES)}, or none")
+    if "video" in options.saves and not moving:
+        raise ValueError("--save video: all sources are images; write --save image, or give a video")
+    return options.saves
+
+
+def _make_folder(options: Options, items: Sequence[Item]) -> Path:
+    """--output as it is, or the first free of runs/detect/<name>, <name>-2, ...; made, and checked to take files."""
+    if options.output is not None:
+        folder = options.output
+    else:
+        first = Path(options.sources[0])
+        name = first.resolve().name if first.is_dir() else Path(items[0].name).name
+        folder, number = DEFAULT_ROOT / name, 1
+        while folder.exists():
+            number += 1
+            folder = DEFAULT_ROOT / f"{name}-{number}"
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with --output") from None
+    return folder
+
+
+def _plain(journal: Journal) -> dict[str, Any]:
+    return {"failures": journal.failures, "warnings": journal.warnings, "dropped": journal.dropped}
+
+
+def _summary(everyone: Sequence[dict[str, Any]], sources: int, folder: Path, saves: Sequence[str]) -> dict[str, Any]:
+    """Totals over all ranks. Frames a second and stage times are of the wall clock of the slowest rank."""
+    reports: list[Report] = [mine["report"] for mine in everyone]
+    frames = sum(report.frames for report in reports)
+    wall_s = max(report.wall_s for report in reports)
+    seconds: Counter[str] = Counter()
+    detections: Counter[str] = Counter()
+    for report in reports:
+        seconds.update(report.seconds)
+        detections.update(report.detections)
+    summary: dict[str, Any] = {
+        "sources": sources,
+        "frames": frames,
+        "seconds": round(wall_s, 3),
+        "fps": round(frames / wall_s, 2) if wall_s else 0.0,
+        "ms_per_frame": {part: round(1000 * spent / max(1, frames), 3) for part, spent in seconds.items()},
+        "detections": dict(detections.most_common()),
+        "failed": {source: why for mine in everyone for source, why in mine["journal"]["failures"].items()},
+        "warnings": [warning for mine in everyone for warning in mine["journal"]["warnings"]],
+        "dropped_frames": {source: n for mine in everyone for source, n in mine["journal"]["dropped"].items()},
+        "interrupted": any(mine["interrupted"] for mine in everyone),
+        "saved": list(saves),
+        "output": str(folder),
+    }
+    if reports[0].tracks is not None:
+        tracks: Counter[str] = Counter()
+        for report in reports:
+            tracks.update(report.tracks or {})
+        summary["tracks"] = {name: count for name, count in tracks.most_common() if count}
+    return summary
+
+
+def _in_words(summary: dict[str, Any]) -> str:
+    def counts(numbers: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count}" for name, count in numbers.items()) or "none"
+
+    lines = [f"frames      {summary['frames']} in {summary['seconds']:.1f} s, {summary['fps']:.1f} frames/s"]
+    lines.append(f"objects     {counts(summary['detections'])}")
+    if "tracks" in summary:
+        lines.append(f"tracks      {counts(summary['tracks'])}")
+    stages = ", ".join(f"{part} {ms:.1f}" for part, ms in summary["ms_per_frame"].items())
+    lines.append(f"ms a frame  {stages} (stages run beside each other)")
+    if summary["dropped_frames"]:
+        lines.append(
+            f"dropped     {counts(summary['dropped_frames'])} (frames that came faster than they were processed)"
+        )
+    if summary["failed"]:
+        failed = summary["failed"]
+        lines.append(f"failed      {len(failed)} of {summary['sources']} sources: {', '.join(failed)}")
+    if summary["interrupted"]:
+        lines.append("interrupted; what was done so far is kept")
+    lines.append(f"output      {summary['output']}")
+    return "\n".join(lines)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,266 @@
+"""Where results go: pictures, videos and data files. Every sink names its files after the source's unique name."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from data.kitti import Label, write_labels
+from detector.detections import Detections
+from detector.video.encoder import VideoEncoder
+from detector.video.frames import Frame
+
+SAVES = ("image", "video", "kitti", "json", "csv")
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One frame and what was found in it; `ids` run beside the detections when tracking."""
+
+    frame: Frame
+    detections: Detections
+    classes: Sequence[str]
+    ids: Sequence[int | None] | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name of this frame's own files: an image's name, or the video's with the frame number as in KITTI."""
+        return self.frame.name if self.frame.kind == "image" else f"{self.frame.name}/{self.frame.index:06d}"
+
+
+class Sink(Protocol):
+    wants_drawing: bool  # False: sees the frame before boxes are drawn into it
+
+    def write(self, result: Result) -> None: ...
+
+    def end(self, name: str) -> None:
+        """No more frames will come of the source called `name`."""
+
+    def close(self) -> None: ...
+
+
+class FrameFiles:
+    """Base of the sinks that write files frame by frame and have nothing to finish."""
+
+    wants_drawing = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def end(self, name: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def place(self, stem: str, suffix: str) -> Path:
+        path = self.folder / f"{stem}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class ImageSink(FrameFiles):
+    """image/<stem>.jpg with boxes drawn: of image files, and of video frames unless videos are saved as videos."""
+
+    wants_drawing = True
+
+    def __init__(self, folder: Path, image_files_only: bool) -> None:
+        super().__init__(folder)
+        self.image_files_only = image_files_only
+
+    def write(self, result: Result) -> None:
+        if self.image_files_only and result.frame.kind != "image":
+            return
+        write_jpeg(self.place(result.stem, ".jpg"), result.frame.image)
+
+
+class CropSink(FrameFiles):
+    """crops/<class>/<stem>_<n>.jpg: every object cut out of the clean picture."""
+
+    def write(self, result: Result) -> None:
+        height, width = result.frame.image.shape[:2]
+        for number, (box, label) in enumerate(zip(result.detections.boxes, result.detections.labels, strict=True)):
+            x1, y1 = np.floor(np.maximum(box[:2], 0)).astype(int)
+            x2, y2 = np.ceil(np.minimum(box[2:], (width, height))).astype(int)
+            if x2 > x1 and y2 > y1:
+                path = self.place(f"{result.classes[label]}/{result.stem}_{number}", ".jpg")
+                write_jpeg(path, result.frame.image[y1:y2, x1:x2])
+
+
+class KittiSink(FrameFiles):
+    """kitti/<stem>.txt in KITTI's result format, an empty file where nothing was found."""
+
+    def write(self, result: Result) -> None:
+        found = result.detections
+        write_labels(
+            self.place(result.stem, ".txt"),
+            [
+                Label(result.classes[label], (box[0], box[1], box[2], box[3]), score=score)
+                for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels, strict=True)
+            ],
+        )
+
+
+class VideoSink:
+    """video/<name>.mp4 with boxes drawn, one for every video and live source."""
+
+    wants_drawing = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._encoders: dict[str, VideoEncoder] = {}
+
+    def write(self, result: Result) -> None:
+        frame = result.frame
+        if frame.stamp is None:
+            return  # an image
+        encoder = self._encoders.get(frame.name)
+        if encoder is None:
+            encoder = VideoEncoder(self.folder / f"{frame.name}.mp4", frame.image, frame.stamp)
+            self._encoders[frame.name] = encoder
+        encoder.write(frame.image, frame.stamp)
+
+    def end(self, name: str) -> None:
+        if (encoder := self._encoders.pop(name, None)) is not None:
+            encoder.close()
+
+    def close(self) -> None:
+        for name in list(self._encoders):
+            self.end(name)
+
+
+class JsonSink:
+    """detections.jsonl: one line a frame, written as it is known, so that a crash loses no finished frame."""
+
+    wants_drawing = False
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "w", encoding="utf-8", newline="\n")  # noqa: SIM115 - open as long as the sink
+
+    def write(self, result: Result) -> None:
+        frame, found = result.frame, result.detections
+        objects: list[dict[str, object]] = [
+            {"class": result.classes[label], "score": round(float(score), 6), "box": [round(float(v), 3) for v in box]}
+            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+        ]
+        if result.ids is not None:
+            for entry, track in zip(objects, result.ids, strict=True):
+                entry["id"] = track
+        line = {
+            "source": frame.source,
+            "frame": frame.index,
+            "time_s": round(frame.time_s, 6),
+            "width": frame.image.shape[1],
+            "height": frame.image.shape[0],
+            "detections": objects,
+        }
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def end(self, name: str) -> None:
+        pass
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class CsvSink:
+    """detections.csv: one line an object."""
+
+    wants_drawing = False
+    COLUMNS = ("source", "frame", "time_s", "class", "score", "x1", "y1", "x2", "y2")
+
+    def __init__(self, path: Path, with_ids: bool) -> None:
+        self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115 - open as long as the sink
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow((*self.COLUMNS, "id") if with_ids else self.COLUMNS)
+
+    def write(self, result: Result) -> None:
+        frame, found = result.frame, result.detections
+        for index, (box, score, label) in enumerate(zip(found.boxes, found.scores, found.labels, strict=True)):
+            row = [frame.source, frame.index, round(frame.time_s, 6), result.classes[label], round(float(score), 6)]
+            row += [round(float(v), 3) for v in box]
+            if result.ids is not None:
+                track = result.ids[index]
+                row.append("" if track is None else track)
+            self._rows.writerow(row)
+        self._file.flush()
+
+    def end(self, name: str) -> None:
+        pass
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class WindowSink:
+    """A window per source; q, Esc or closing a window stops the run. Must live in the main thread, as windows do."""
+
+    wants_drawing = True
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def write(self, result: Result) -> None:
+        title = "images" if result.frame.kind == "image" else result.frame.source
+        cv2.imshow(title, cv2.cvtColor(result.frame.image, cv2.COLOR_RGB2BGR))
+        if cv2.waitKey(1) & 0xFF in (ord("q"), 27) or cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1:
+            self._stop.set()
+
+    def end(self, name: str) -> None:
+        pass
+
+    def close(self) -> None:
+        cv2.destroyAllWindows()
+
+
+def require_window() -> None:
+    """Say so before any work is done; without a display, OpenCV's window toolkit would end the process."""
+    gui = next((line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")), "")
+    if gui.split(":")[-1].strip() in ("", "NONE"):
+        raise ValueError("--show: this OpenCV is headless; drop --show, or pip install --force-reinstall opencv-python")
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise ValueError("--show: no display here (DISPLAY is not set); drop --show and look at the saved files")
+
+
+def write_jpeg(path: Path, image: np.ndarray) -> None:
+    """image [H, W, 3] RGB; the file appears whole or not at all."""
+    ok, content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not ok:
+        raise OSError(f"{path}: the picture cannot be encoded as JPEG ({image.shape[1]} x {image.shape[0]})")
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(content.tobytes())
+    os.replace(partial, path)
+
+
+def make_sinks(
+    folder: Path, saves: Sequence[str], crops: bool, show: bool, with_ids: bool, part: str, stop: threading.Event
+) -> list[Sink]:
+    """The sinks asked for. `part` ("" or ".rank1") keeps files shared by processes apart until they merge."""
+    sinks: list[Sink] = []
+    if crops:
+        sinks.append(CropSink(folder / "crops"))
+    if "kitti" in saves:
+        sinks.append(KittiSink(folder / "kitti"))
+    if "json" in saves:
+        sinks.append(JsonSink(folder / f"detections{part}.jsonl"))
+    if "csv" in saves:
+        sinks.append(CsvSink(folder / f"detections{part}.csv", with_ids))
+    if "image" in saves:
+        sinks.append(ImageSink(folder / "image", image_files_only="video" in saves))
+    if "video" in saves:
+        sinks.append(VideoSink(folder / "video"))
+    if show:
+        sinks.append(WindowSink(stop))
+    return sinks

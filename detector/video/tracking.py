@@ -1,0 +1,68 @@
+"""Stable ids through a video: ByteTrack (Zhang et al., ECCV 2022) from the `trackers` package, one tracker a source."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import defaultdict
+
+import numpy as np
+
+from detector.detections import Detections
+
+NEEDS = "--track needs the package trackers: pip install 'trackers>=2.6'"
+LOST_S = 1.0  # an object may be hidden this long and keep its id
+
+
+def require_trackers() -> None:
+    if importlib.util.find_spec("trackers") is None:
+        raise ValueError(NEEDS)
+
+
+class Tracker:
+    """Ids for the objects of one source, from 1 up; frames must come in order.
+
+    Objects are matched by place and motion, not class: a van taken for a car in some frames stays one object.
+    """
+
+    def __init__(self, rate: float, conf: float) -> None:
+        require_trackers()
+        from trackers import ByteTrackTracker
+
+        sure = max(conf, 0.4)  # from here up an object may start a track; less sure ones only continue one
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=round(30 * LOST_S),  # counted in frames of 30 a second, rescaled by frame_rate
+            frame_rate=max(1.0, rate),
+            track_activation_threshold=sure,
+            high_conf_det_threshold=sure,
+            minimum_consecutive_frames=2,
+        )
+        self._votes: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+
+    def update(self, detections: Detections) -> list[int | None]:
+        """One id a detection, in their order; None for an object not seen twice yet."""
+        import supervision
+
+        order = np.arange(len(detections))
+        tracked = self._tracker.update(
+            supervision.Detections(
+                xyxy=detections.boxes.reshape(-1, 4).astype(np.float64),
+                confidence=detections.scores,
+                data={"order": order},
+            )
+        )
+        ids: list[int | None] = [None] * len(detections)
+        if len(tracked) == 0 or tracked.tracker_id is None:
+            return ids
+        for position, track in zip(tracked.data["order"], tracked.tracker_id, strict=True):
+            if track < 0:
+                continue
+            ids[position] = int(track) + 1  # people count from 1
+            self._votes[int(track)][int(detections.labels[position])] += float(detections.scores[position])
+        return ids
+
+    def tracks_per_class(self, number_of_classes: int) -> list[int]:
+        """How many objects were followed; each counts for the class it was called most, weighted by score."""
+        counts = [0] * number_of_classes
+        for votes in self._votes.values():
+            counts[max(votes, key=votes.__getitem__)] += 1
+        return counts
