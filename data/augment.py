@@ -1,15 +1,25 @@
-"""Random changes of training frames, and the plain placement of all others: a Sample in, pixels of the network input out."""
+"""Random changes of training frames, and the plain placement of all others: a Sample in, a network input out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from data.dataset import Sample, clip
 from data.resize import Geometry, fit, resize
 from data.settings import AugmentSettings
+from data.warp import Window, area, random_colour, random_warp
+
+# (sample, window, policy, settings, rng, out) -> boxes, their whole areas, ignore, content: see _fused
+Engine = Callable[
+    [Sample, Window, str, AugmentSettings, np.random.Generator, np.ndarray],
+    tuple[np.ndarray, np.ndarray, np.ndarray, Window],
+]
+ASPECT_SHARE = 0.25  # a crop gives each axis between 1/4 and 3/4 of the (logarithmic) reduction of the area
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +40,136 @@ class Placed:
 def place(sample: Sample, policy: str, out: np.ndarray) -> Placed:
     """The frame resized into `out` [H, W, 3], unchanged otherwise: what validation and detection see."""
     size = (out.shape[0], out.shape[1])
-    geometry = fit((sample.image.shape[0], sample.image.shape[1]), size, policy)
+    geometry = fit(sample.source, size, policy)
     resize(sample.image, geometry, out)
-    boxes, labels = clip(geometry.apply(sample.boxes), sample.labels, size)
-    ignore, _ = clip(geometry.apply(sample.ignore), np.full(len(sample.ignore), -1), size)
+    here = fit((sample.image.shape[0], sample.image.shape[1]), sample.source, "stretch")  # of a reduced copy
+    boxes, labels = clip(geometry.apply(here.apply(sample.boxes)), sample.labels, size)
+    ignore, _ = clip(geometry.apply(here.apply(sample.ignore)), np.full(len(sample.ignore), -1), size)
     return Placed(out, boxes, labels, ignore, sample.frame, geometry)
 
 
 class Augment:
-    """Applies the settings' random changes; all randomness comes from the generator that is passed in."""
+    """Applies the settings' random changes. All randomness comes from the generator that is passed in."""
 
     def __init__(self, settings: AugmentSettings, policy: str) -> None:
         self.settings, self.policy = settings, policy
+        self._change: Engine = _fused
+        if settings.engine == "albumentations":
+            from data.albumentations_chain import Chain  # slow to import, and only this engine needs it
+
+            self._change = Chain(settings)
 
     def __call__(
         self, sample: Sample, rng: np.random.Generator, another: Callable[[], Sample], out: np.ndarray
     ) -> Placed:
-        return place(sample, self.policy, out)
+        """Draw the changed frame into `out` [H, W, 3]. `another` supplies random frames for mosaic and mixup."""
+        placed = self._frame_or_mosaic(sample, rng, another, out)
+        if rng.random() < self.settings.mixup:
+            second = self._frame_or_mosaic(another(), rng, another, np.empty_like(out))
+            share = rng.beta(8, 8)  # near one half: both frames' objects stay visible
+            cv2.addWeighted(out, share, second.image, 1 - share, 0, dst=out)
+            placed = _joined(placed, [placed, second])
+        return placed
+
+    def _frame_or_mosaic(
+        self, sample: Sample, rng: np.random.Generator, another: Callable[[], Sample], out: np.ndarray
+    ) -> Placed:
+        if rng.random() < self.settings.mosaic:
+            return self._mosaic([sample, another(), another(), another()], rng, out)
+        height, width = sample.image.shape[:2]
+        window = (0, 0, width, height)
+        if rng.random() < self.settings.crop:
+            window = crop_window(sample.boxes, (height, width), self.settings.crop_min_area, rng)
+        return self._one(sample, window, self.policy, rng, out)
+
+    def _mosaic(self, samples: list[Sample], rng: np.random.Generator, out: np.ndarray) -> Placed:
+        """Four frames around a random point. Each shows a part of itself in the proportions the network is used to,
+        at between its usual size and that of the whole frame squeezed into its quarter."""
+        height, width = out.shape[:2]
+        middle_x, middle_y = (round(side * rng.uniform(0.35, 0.65)) for side in (width, height))
+        parts = []
+        for number, sample in enumerate(samples):
+            x1, x2 = ((0, middle_x), (middle_x, width))[number % 2]
+            y1, y2 = ((0, middle_y), (middle_y, height))[number // 2]
+            usual = fit((sample.image.shape[0], sample.image.shape[1]), (height, width), self.policy).scale
+            full = sample.image.shape[1] * usual[0], sample.image.shape[0] * usual[1]
+            least = max((x2 - x1) / full[0], (y2 - y1) / full[1])  # the part must fill its quarter
+            zoom = rng.uniform(least, max(least, 1))
+            window = _random_window(sample.image, (x2 - x1) / usual[0] / zoom, (y2 - y1) / usual[1] / zoom, rng)
+            part = self._one(sample, window, "stretch", rng, out[y1:y2, x1:x2])
+            shift = np.array([x1, y1, x1, y1], np.float32)
+            parts.append(replace(part, boxes=part.boxes + shift, ignore=part.ignore + shift))
+        return _joined(
+            replace(parts[0], image=out, geometry=fit(samples[0].source, (height, width), self.policy)), parts
+        )
+
+    def _one(self, sample: Sample, window: Window, policy: str, rng: np.random.Generator, out: np.ndarray) -> Placed:
+        """One frame's window changed into `out`; objects cut too far become regions to ignore."""
+        boxes, whole, ignore, content = self._change(sample, window, policy, self.settings, rng, out)
+        low, high = np.array(content[:2] * 2, np.float32), np.array(content[2:] * 2, np.float32)
+        inside, regions = np.clip(boxes, low, high), np.clip(ignore, low, high)
+        left = area(inside) / np.maximum(whole, 1e-9)
+        seen = _visible(inside)
+        kept = seen & (left >= self.settings.min_visible)
+        ignore = np.concatenate([regions[_visible(regions)], inside[seen & ~kept]])
+        geometry = fit(sample.source, (out.shape[0], out.shape[1]), policy)
+        return Placed(out, inside[kept], sample.labels[kept], ignore, sample.frame, geometry)
+
+
+def crop_window(boxes: np.ndarray, hw: tuple[int, int], min_area: float, rng: np.random.Generator) -> Window:
+    """A random part of the image, at least `min_area` of it, around the whole of one random object (if there is one)."""
+    height, width = hw
+    share, bend = rng.uniform(min_area, 1), rng.uniform(ASPECT_SHARE, 1 - ASPECT_SHARE)
+    x1, y1, x2, y2 = boxes[rng.integers(len(boxes))] if len(boxes) else (width / 2, height / 2) * 2
+    left, right = _span(x1, x2, width, math.ceil(width * share**bend), rng)
+    top, bottom = _span(y1, y2, height, math.ceil(height * share ** (1 - bend)), rng)
+    return left, top, right, bottom
+
+
+def _span(low: float, high: float, size: int, length: int, rng: np.random.Generator) -> tuple[int, int]:
+    """A random stretch of at least `length` whole pixels within 0..size that holds low..high."""
+    first, last = math.floor(low), math.ceil(high)
+    length = min(size, max(length, last - first))
+    start = int(rng.integers(max(0, last - length), min(first, size - length) + 1))
+    return start, start + length
+
+
+def _random_window(image: np.ndarray, width: float, height: float, rng: np.random.Generator) -> Window:
+    (full_height, full_width), x_span, y_span = image.shape[:2], max(1, round(width)), max(1, round(height))
+    x = int(rng.integers(max(0, full_width - x_span) + 1))
+    y = int(rng.integers(max(0, full_height - y_span) + 1))
+    return x, y, min(full_width, x + x_span), min(full_height, y + y_span)
+
+
+def _fused(
+    sample: Sample,
+    window: Window,
+    policy: str,
+    settings: AugmentSettings,
+    rng: np.random.Generator,
+    out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Window]:
+    """Draw the window into `out`. Returns, in its pixels: the objects' boxes [n, 4], their areas [n] before anything
+    was cut off, the regions to ignore [m, 4], and the part of `out` the picture covers."""
+    warp = random_warp(window, (out.shape[0], out.shape[1]), policy, settings, rng)
+    warp.image(sample.image, out)
+    colour = random_colour(settings, rng)
+    if colour is not None:
+        x1, y1, x2, y2 = warp.content  # padding stays grey
+        cv2.transform(out[y1:y2, x1:x2], colour, dst=out[y1:y2, x1:x2])
+    boxes = warp.objects(sample.boxes)
+    return boxes, area(boxes), warp.regions(sample.ignore), warp.content
+
+
+def _joined(first: Placed, parts: list[Placed]) -> Placed:
+    return replace(
+        first,
+        boxes=np.concatenate([part.boxes for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        ignore=np.concatenate([part.ignore for part in parts]),
+    )
+
+
+def _visible(boxes: np.ndarray) -> np.ndarray:
+    """At least a pixel wide and high: there is something to see."""
+    return ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -69,7 +69,7 @@ class Request(NamedTuple):
     The seed names the place of the image in the run, so what becomes of it does not depend on who prepares it or when.
     """
 
-    index: int
+    frame: int
     size: tuple[int, int]
     seed: tuple[int, int, int]
 
@@ -77,10 +77,10 @@ class Request(NamedTuple):
 class BatchSampler(Sampler[list[Request]]):
     """The batches of an epoch, each with its size: a pure function of (seed, epoch), the same on every rank.
 
-    A global batch is `batch_size * world` frames, of which rank r takes every world-th from the r-th on. With `drop_last`
-    (training) an incomplete global batch is left out, so all ranks take the same number of steps; without (evaluation)
-    it is shared out as it is: no frame comes twice, and a rank may have one batch less than another.
-    `size_range` (lo, hi) makes the height of each batch a random multiple of 32 in that range; the width follows `size`.
+    A global batch is `batch_size * world` frames, of which rank r takes every world-th from the r-th on. With
+    `drop_last` (training) an incomplete global batch is left out, so all ranks take the same number of steps; without
+    (evaluation) it is shared out as it is: no frame comes twice, and a rank may have one batch less than another.
+    `size_range` (lo, hi) makes the height of each batch a random multiple of 32 in that range; the width follows.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class BatchSampler(Sampler[list[Request]]):
         self.sizes = size_choices(size, size_range)
         self.epoch = self.start_batch = 0
         if batch_size < 1 or not 0 <= rank < world:
-            raise ValueError(f"batch size {batch_size}, rank {rank} of {world}: expected a size >= 1 and a rank below world")
+            raise ValueError(f"batch size {batch_size}, rank {rank} of {world}: expected size >= 1, rank in 0..world-1")
         if drop_last and count < batch_size * world:
             raise ValueError(
                 f"{count} frames do not fill one batch of {batch_size * world}; use a smaller batch or more frames"
@@ -179,7 +179,7 @@ class Prepared(Dataset[Batch]):
         return collate([self._place(request, out) for request, out in zip(requests, images, strict=True)], images)
 
     def _place(self, request: Request, out: np.ndarray) -> Placed:
-        sample = self.dataset[request.index]
+        sample = self.dataset[request.frame]
         if self.augment is None:
             return place(sample, self.policy, out)
         rng = np.random.default_rng(request.seed)
@@ -197,8 +197,8 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Batches in the sampler's order, prepared by `workers` processes (0: by this one).
 
-    The bytes of a batch depend only on the sampler's seed and epoch, never on the number of workers. Workers live until the
-    loader is dropped; a run of several phases makes one loader for each.
+    The bytes of a batch depend only on the sampler's seed and epoch, never on the number of workers. Workers live until
+    the loader is dropped; a run of several phases makes one loader for each.
     """
     return DataLoader(
         Prepared(dataset, policy, augment),
@@ -214,10 +214,11 @@ def make_loader(
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
+    """`Prepared` has made the batch already."""
     return batch
 
 
 def _one_thread(worker: int) -> None:
-    """Workers share the cores by being many; OpenCV's threads inside each would only fight (torch sets its own to one)."""
+    """Workers share the cores by being many: OpenCV's threads in each would only fight (torch sets its own to one)."""
     cv2.setNumThreads(0)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data.cache import GB, CacheSpec
 from data.images import read_image
 from data.kitti import Label, class_set, read_labels
+from data.resize import fit
+from data.settings import DataSettings
 
 SPLITS = Path(__file__).parent / "splits"  # the Chen split: 3,712 frames to train, 3,769 to validate
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -25,13 +28,23 @@ class DatasetError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One frame: image uint8 [h, w, 3] RGB, boxes float32 [n, 4] xyxy pixels, labels int64 [n],
-    ignore float32 [m, 4] (regions in which a prediction is neither right nor wrong), frame id."""
+    ignore float32 [m, 4] (regions in which a prediction is neither right nor wrong), frame id.
+
+    A cached image is read-only and may be reduced; `original` is then the (height, width) of its file, and the boxes
+    are in pixels of the image as it is here.
+    """
 
     image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
     ignore: np.ndarray
     frame: str
+    original: tuple[int, int] | None = None
+
+    @property
+    def source(self) -> tuple[int, int]:
+        """(height, width) of the image file."""
+        return self.original or (self.image.shape[0], self.image.shape[1])
 
 
 class KittiDataset:
@@ -46,6 +59,7 @@ class KittiDataset:
         split: str,
         classes: str | Sequence[str] = "kitti8",
         allow_missing: bool = False,
+        cache: CacheSpec | None = None,
     ) -> None:
         self.root = Path(root)
         self.class_set = class_set(classes)
@@ -61,17 +75,25 @@ class KittiDataset:
         self.frames = tuple(frame for frame in listed if frame in present)
         self._report_missing(split, len(listed), allow_missing)
         self._read_labels()
+        self.cache = cache.open([self.image_path(frame) for frame in self.frames]) if cache else None
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Sample:
         frame = self.frames[index]
-        image = read_image(self.image_path(frame))
         start, stop = self._start[index], self._start[index + 1]
-        boxes, labels = clip(self._boxes[start:stop], self._labels[start:stop], image.shape[:2])
+        boxes, labels = self._boxes[start:stop], self._labels[start:stop]
+        if self.cache is None:
+            image = read_image(self.image_path(frame))
+            source = size = (image.shape[0], image.shape[1])
+        else:
+            image, source = self.cache.read(self.image_path(frame))
+            size = (image.shape[0], image.shape[1])
+            boxes = fit(source, size, "stretch").apply(boxes)
+        boxes, labels = clip(boxes, labels, size)
         objects = labels >= 0
-        return Sample(image, boxes[objects], labels[objects], boxes[~objects], frame)
+        return Sample(image, boxes[objects], labels[objects], boxes[~objects], frame, source)
 
     def image_path(self, frame: str) -> Path:
         return self._images[frame]
@@ -89,16 +111,19 @@ class KittiDataset:
 
     def _report_missing(self, split: str, listed: int, allow_missing: bool) -> None:
         if self.missing:
-            text = f"{self.root}: {len(self.missing)} of the {listed} frames of split {split!r} lack an image or a label file"
+            text = (
+                f"{self.root}: {len(self.missing)} of {listed} frames of split {split!r} lack their image or label file"
+            )
             text += f" (first: {', '.join(self.missing[:3])})"
             if not allow_missing:
-                raise DatasetError(f"{text}; complete the data, list what is there in ImageSets/{split}.txt, or allow_missing")
+                mend = f"complete the data, list what is there in ImageSets/{split}.txt, or set allow_missing"
+                raise DatasetError(f"{text}; {mend}")
             log.warning("%s; they are left out", text)
         if not self.frames:
             raise DatasetError(f"{self.root}: split {split!r} has no frames")
 
     def _read_labels(self) -> None:
-        """All labels in flat arrays: thousands of small ones would be copied into every worker one page after another."""
+        """All labels in flat arrays: thousands of small ones would be copied into every worker page by page."""
         rows: list[Label] = []
         starts, labels = [0], []
         for frame in self.frames:
@@ -117,8 +142,17 @@ class KittiDataset:
         self._labels = np.array(labels, np.int64)
 
 
+def open_dataset(settings: DataSettings, split: str, training: bool) -> KittiDataset:
+    """The dataset as the settings want it; only frames that are read every epoch, those trained on, are cached."""
+    cache = None
+    if training and settings.cache != "none":
+        folder = Path(settings.cache_dir or Path(settings.root) / "cached_images")
+        cache = CacheSpec(settings.cache, settings.cache_limit_gb * GB, settings.cache_max_side, folder)
+    return KittiDataset(settings.root, split, settings.classes, settings.allow_missing, cache)
+
+
 def clip(boxes: np.ndarray, labels: np.ndarray, hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of boxes [n, 4] inside an image of (height, width), with their labels [n]; those with no area are left out."""
+    """The parts of boxes [n, 4] inside an image of (height, width), and their labels [n]; without those of no area."""
     height, width = hw
     inside = np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
     kept = (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 
 class ImageError(ValueError):
@@ -19,7 +20,18 @@ def read_image(path: str | Path) -> np.ndarray:
         data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-1024:]
     ):
         raise ImageError(f"{path}: the image file is cut short ({len(data)} bytes); copy or download it again")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    # labels are in stored pixels, so a camera's "turn me" mark is not obeyed
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise ImageError(f"{path}: not an image that can be decoded; copy or download it again")
     return image
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) from the file's header, without decoding the pixels."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not an image that can be decoded; copy or download it again") from None

@@ -1,7 +1,7 @@
 """The KITTI object label and result format: one object a line, 15 fields, results with a 16th (the score).
 
-    Car 0.00 0 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57 [0.93]
-    name truncation occlusion alpha   x1 y1 x2 y2   height width length   x y z   rotation_y  score
+Car 0.00 0 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57 [0.93]
+name truncation occlusion alpha   x1 y1 x2 y2   height width length   x y z   rotation_y  score
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LIMITS: tuple[tuple[Difficulty, float, int, float], ...] = (
 
 
 class LabelError(ValueError):
-    """A label or result line that cannot be read; the message names file, line, what was found and what was expected."""
+    """A label or result line that cannot be read; the message: file:line, what was found, what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ def parse_label(line: str, where: str) -> Label:
         raise LabelError(f"{where}: found {len(fields)} fields, expected 15 (label) or 16 (result with a score)")
     name = _CANONICAL.get(fields[0].lower())
     if name is None:
-        raise LabelError(f"{where}: unknown class {_shown(fields[0])}, expected one of {', '.join(CLASSES)}, {DONT_CARE}")
+        known = ", ".join((*CLASSES, DONT_CARE))
+        raise LabelError(f"{where}: unknown class {_shown(fields[0])}, expected one of {known}")
     try:
         numbers = [float(field) for field in fields[1:]]
     except ValueError:
@@ -86,9 +87,9 @@ def parse_label(line: str, where: str) -> Label:
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[Label]:
-    """All objects of a label or result file, in file order. Blank lines are skipped, so an empty file is an empty frame."""
+    """The objects of a label or result file, in file order. Blank lines are skipped; an empty file is an empty frame."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:  # -sig: some editors put a byte order mark first
-        return [parse_label(line, f"{path}:{number}") for number, line in enumerate(file, 1) if line and not line.isspace()]
+        return [parse_label(line, f"{path}:{number}") for number, line in enumerate(file, 1) if not line.isspace()]
 
 
 def format_label(label: Label) -> str:
@@ -179,12 +180,13 @@ def _shown(field: str) -> str:
 
 
 def _bad_number(fields: list[str], where: str) -> LabelError:
-    """The error for the first field that is not a finite plain number."""
-    for name, field in zip(FIELDS[1:], fields[1:], strict=False):
-        try:
-            fine = math.isfinite(float(field)) and "_" not in field
-        except ValueError:
-            fine = False
-        if not fine:
-            break
+    """The error for the first field that is not a plain finite number."""
+    name, field = next(pair for pair in zip(FIELDS[1:], fields[1:], strict=False) if not _is_number(pair[1]))
     return LabelError(f"{where}: {name} is {_shown(field)}, expected a finite number")
+
+
+def _is_number(field: str) -> bool:
+    try:
+        return math.isfinite(float(field)) and "_" not in field
+    except ValueError:
+        return False

@@ -16,8 +16,11 @@ class Settings(BaseModel):
 class AugmentSettings(Settings):
     """Random changes of the training images. Every probability or strength at 0 switches its part off."""
 
+    engine: Literal["fused", "albumentations"] = Field(
+        "fused", description="fused: crop, rotation, flip and resize as one warp (fast); albumentations: one by one"
+    )
     crop: float = Field(0.5, ge=0, le=1, description="probability of a random crop that keeps objects")
-    crop_min_area: float = Field(0.4, gt=0, le=1, description="smallest share of the image area a crop may keep")
+    crop_min_area: float = Field(0.4, gt=0, le=1, description="smallest share of the image area a crop is drawn with")
     min_visible: float = Field(
         0.3, ge=0, le=1, description="an object cut to less than this share of its box becomes an ignore region"
     )
@@ -25,7 +28,7 @@ class AugmentSettings(Settings):
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
     hue: float = Field(0.02, ge=0, le=0.5, description="largest hue shift, as a share of the colour circle")
     saturation: float = Field(0.4, ge=0, le=1, description="largest saturation change, as a share")
-    value: float = Field(0.4, ge=0, le=1, description="largest exposure (HSV value) change, as a share")
+    value: float = Field(0.4, ge=0, le=1, description="largest exposure change, as a share")
     mosaic: float = Field(0.0, ge=0, le=1, description="probability of composing four frames into one")
     mixup: float = Field(0.0, ge=0, le=1, description="probability of blending two frames")
 
@@ -42,8 +45,14 @@ class DataSettings(Settings):
     resize: Literal["stretch", "letterbox"] = Field(
         "stretch", description="how a frame fits the input: stretched, or scaled evenly and padded"
     )
-    cache: Literal["none", "ram", "disk"] = Field("none", description="keep decoded images in memory or on disk")
-    cache_limit_gb: float = Field(8.0, gt=0, description="the cache stops filling at this size")
+    cache: Literal["none", "ram", "disk"] = Field(
+        "none", description="keep decoded training images in memory or on disk (several GPUs: disk, they share it)"
+    )
+    cache_limit_gb: float = Field(8.0, gt=0, description="the cache never grows beyond this size")
+    cache_max_side: int | None = Field(
+        None, ge=32, description="keep images reduced so that the longer side is at most this; default: as they are"
+    )
+    cache_dir: str | None = Field(None, description="folder of the disk cache; default: ROOT/cached_images")
     workers: int = Field(2, ge=0, description="processes that prepare batches; 0 prepares them in the training process")
     allow_missing: bool = Field(False, description="skip listed frames that are absent instead of stopping")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="random changes while training")
