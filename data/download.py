@@ -28,8 +28,9 @@ from data.transfer import CHUNK, DownloadError, check_space, fetch
 
 OFFICIAL = "https://s3.eu-central-1.amazonaws.com/avg-kitti/"
 LICENCE = """\
-KITTI is licensed CC BY-NC-SA 3.0: non-commercial use only, share alike, and name its authors
-(A. Geiger, P. Lenz, R. Urtasun, CVPR 2012). https://www.cvlibs.net/datasets/kitti/"""
+KITTI is licensed CC BY-NC-SA 3.0: use it non-commercially, share alike, and name
+its authors (A. Geiger, P. Lenz, R. Urtasun, CVPR 2012).
+https://www.cvlibs.net/datasets/kitti/"""
 
 BATCH = 256_000_000  # bytes unpacked before the archive is shortened
 
@@ -203,13 +204,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set; made if it is not there")
     parser.add_argument("--labels-only", action="store_true", help="only the labels (5.6 MB)")
-    parser.add_argument("--url", default=OFFICIAL, metavar="BASE", help="another place of the archives (%(default)s)")
+    parser.add_argument("--url", default=OFFICIAL, metavar="BASE", help="a mirror (default: KITTI's own bucket)")
     args = parser.parse_args(argv)
-    if not args.url.startswith(("http://", "https://")):
-        parser.error(f"--url {args.url}: begin with http:// or https://")
-
     print(LICENCE, flush=True)
     try:
+        if not args.url.startswith(("http://", "https://")):
+            raise DownloadError(f"--url {args.url}: expected http://... or https://...")
         download(args.root, (LABELS,) if args.labels_only else (LABELS, IMAGES), args.url)
     except KeyboardInterrupt:
         print("\ninterrupted; what came is kept, the same command goes on", file=sys.stderr)

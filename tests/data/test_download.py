@@ -420,7 +420,6 @@ def test_a_root_that_cannot_be_a_folder_is_said_in_one_line(mirror, tmp_path, ca
     assert str(tmp_path / "file") in complaint(capsys)
 
 
-def test_only_http_is_accepted(tmp_path):
-    with pytest.raises(SystemExit) as exit:
-        download.main([str(tmp_path), "--url", "file:///etc/"])
-    assert exit.value.code == 2
+def test_only_http_is_accepted(tmp_path, capsys):
+    assert download.main([str(tmp_path), "--url", "file:///etc/"]) == 2
+    assert "expected http" in complaint(capsys)

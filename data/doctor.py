@@ -1,0 +1,307 @@
+"""What is wrong with a dataset, and what is in it: `python -m data.doctor ROOT`.
+
+Every image is decoded whole, every label line parsed and its box held against the image, every list in ROOT/ImageSets
+(or the built-in one) against the files. Exit status: 0 nothing found, 1 problems found, 2 ROOT is no dataset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import struct
+import sys
+import textwrap
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data.dataset import SPLITS, SUFFIXES
+from data.images import ImageError, read_image
+from data.kitti import CLASSES, DONT_CARE, Label, LabelError, parse_label
+
+IMAGES, LABELS = Path("training/image_2"), Path("training/label_2")
+TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, those of converters often one further
+# Lower edges of the bins of box heights; KITTI counts objects from 25 px, easy ones from 40 px.
+HEIGHTS = {0: "0-12", 12: "12-25", 25: "25-40", 40: "40-64", 64: "64-100", 100: "100-160", 160: "160-256", 256: "256-"}
+SHOWN = 5  # problems of a kind, unless --all
+WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`file` is relative to the dataset's root where it lies inside it; `line` counts from 1."""
+
+    kind: str
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
+@dataclass
+class Report:
+    root: str
+    images: int = 0
+    labels: int = 0
+    classes: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*CLASSES, DONT_CARE), 0)))
+    box_heights: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(HEIGHTS.values(), 0)))
+    image_sizes: Counter[str] = field(default_factory=Counter)
+    splits: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "problem_counts": Counter(problem.kind for problem in self.problems),
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+
+def examine(root: Path, workers: int) -> Report:
+    """The whole dataset. Raises ValueError when there is none."""
+    images, labels = _files(root / IMAGES, SUFFIXES), _files(root / LABELS, (".txt",))
+    if not images and not labels:
+        raise ValueError(f"{root}: nothing in {IMAGES} and {LABELS}; ROOT is the folder that holds training/")
+    report = Report(str(root), sum(map(len, images.values())), len(labels))
+
+    def examine_one(frame: str) -> tuple[list[Problem], list[Label], tuple[int, int] | None]:
+        return _examine_frame(root, frame, images.get(frame, []), labels.get(frame))
+
+    frames = sorted(images.keys() | labels.keys())
+    with ThreadPool(workers) as pool:  # threads: decoding and checksums leave the interpreter's lock
+        for problems, objects, hw in tqdm(pool.imap(examine_one, frames, 8), "frames", len(frames), leave=False):
+            report.problems += problems
+            report.classes.update(label.name for label in objects)
+            report.box_heights.update(_bin(label) for label in objects if label.name != DONT_CARE)
+            if hw:
+                report.image_sizes[f"{hw[1]} x {hw[0]}"] += 1
+    report.splits, problems = _examine_splits(root, images.keys() & labels.keys())
+    report.problems += problems
+    return report
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of each frame, those of the first suffix first: the dataset takes that one."""
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    for suffix in suffixes:
+        for path in folder.glob(f"*{suffix}"):
+            found[path.stem].append(path)
+    return dict(found)
+
+
+def _examine_frame(
+    root: Path, frame: str, images: list[Path], labels: list[Path] | None
+) -> tuple[list[Problem], list[Label], tuple[int, int] | None]:
+    """Problems, objects and image (height, width) of one frame."""
+    problems: list[Problem] = []
+    hw = None
+    if images:
+        hw, problem = _examine_image(root, images[0])
+        problems += [problem] if problem else []
+        for other in images[1:]:
+            message = f"{images[0].name} is used, remove one of them"
+            problems.append(Problem("two images for one frame", str(other.relative_to(root)), None, message))
+    else:
+        message = f"no image {frame}{' or '.join(SUFFIXES[:2])} in {IMAGES}"
+        problems.append(Problem("label without an image", str(LABELS / f"{frame}.txt"), None, message))
+    if labels is None:
+        message = f"no {LABELS / frame}.txt; a frame without objects has an empty file"
+        problems.append(Problem("image without a label file", str(images[0].relative_to(root)), None, message))
+        return problems, [], hw
+    objects = []
+    for found in _examine_labels(root, labels[0], hw):
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            objects.append(found)
+    return problems, objects, hw
+
+
+def _examine_image(root: Path, path: Path) -> tuple[tuple[int, int] | None, Problem | None]:
+    try:
+        damage = png_damage(path.read_bytes())
+        if damage:
+            raise ImageError(f"{path}: {damage}; copy or download it again")
+        height, width = read_image(path).shape[:2]
+        return (height, width), None
+    except (ImageError, OSError) as error:
+        message = str(error.strerror if isinstance(error, OSError) else error).removeprefix(f"{path}: ")
+        return None, Problem("image that cannot be read whole", str(path.relative_to(root)), None, message)
+
+
+def png_damage(data: bytes) -> str | None:
+    """What is wrong with the chunks of a PNG file; None for a sound one and for files of other formats.
+
+    Decoders fill what is missing with black and go on, so the checksums are what tells.
+    """
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return None
+    position = 8
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return f"damaged at byte {position:,} (checksum of chunk {kind.decode('ascii', 'replace')})"
+        if kind == b"IEND":
+            return None
+        position = end
+    return f"cut short after {len(data):,} bytes"
+
+
+def _examine_labels(root: Path, path: Path, hw: tuple[int, int] | None) -> Iterator[Problem | Label]:
+    """Every line of a label file as an object or a problem, or as both."""
+    file = str(path.relative_to(root))
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        yield Problem("malformed label line", file, None, str(error.strerror))
+        return
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            label = parse_label(line, "")
+        except LabelError as error:
+            message = str(error).removeprefix(": ")
+            kind = "unknown class" if message.startswith("unknown class") else "malformed label line"
+            yield Problem(kind, file, number, message)
+            continue
+        yield label
+        x1, y1, x2, y2 = label.box
+        shown = f"{label.name} {x1:g} {y1:g} {x2:g} {y2:g}"
+        if x2 <= x1 or y2 <= y1:
+            yield Problem("box inverted or without area", file, number, f"{shown}, expected x1 < x2 and y1 < y2")
+        elif hw and (min(x1, y1) < -TOLERANCE or x2 > hw[1] - 1 + TOLERANCE or y2 > hw[0] - 1 + TOLERANCE):
+            yield Problem("box outside the image", file, number, f"{shown}, the image is {hw[1]} x {hw[0]}")
+
+
+def _examine_splits(root: Path, complete: set[str]) -> tuple[dict[str, int], list[Problem]]:
+    """Frames a list, and problems. `complete` are the frames with image and label file.
+
+    A list named `test` belongs to KITTI's testing/ folder, which has no labels: only doubles are looked for in it.
+    """
+    own = {path.stem: path for path in sorted((root / "ImageSets").glob("*.txt"))}
+    built_in = {name: SPLITS / f"{name}.txt" for name in ("train", "val") if name not in own}
+    problems: list[Problem] = []
+    lines_of: dict[str, dict[str, int]] = {}
+    for name, path in (own | built_in).items():
+        file = str(path.relative_to(root)) if name in own else f"built-in list {path.name}"
+        lines = lines_of[name] = {}
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+            for frame in line.split():
+                if frame in lines:
+                    message = f"{frame} stands already in line {lines[frame]}"
+                    problems.append(Problem("frame twice in a list", file, number, message))
+                lines.setdefault(frame, number)
+        absent = [frame for frame in lines if frame not in complete]
+        if name in built_in and absent:
+            message = f"{len(absent):,} of {len(lines):,} frames lack image or label; write an ImageSets/{path.name}"
+            problems.append(Problem("listed frame without its files", file, None, message))
+        elif name != "test":
+            problems += [
+                Problem("listed frame without its files", file, lines[frame], f"{frame} lacks an image or a label file")
+                for frame in absent
+            ]
+    for frame in lines_of["train"].keys() & lines_of["val"].keys():
+        message = f"{frame} is in train too (line {lines_of['train'][frame]}); results on val would flatter"
+        file = "ImageSets/val.txt" if "val" in own else "built-in list val.txt"
+        problems.append(Problem("frame in train and in val", file, lines_of["val"][frame], message))
+    return {name: len(lines) for name, lines in lines_of.items()}, problems
+
+
+def _bin(label: Label) -> str:
+    height = label.box[3] - label.box[1]
+    return HEIGHTS[max((edge for edge in HEIGHTS if height >= edge), default=0)]
+
+
+def text(report: Report, shown: int | None = SHOWN) -> str:
+    """The report for a terminal of 80 columns; `shown` problems of each kind, None: all."""
+    objects = sum(report.classes.values())
+    lines = [f"{report.root}", f"{report.images:,} images, {report.labels:,} label files, {objects:,} objects", ""]
+    lines += ["Objects by class", *_bars(report.classes), ""]
+    lines += [f"Objects by box height in pixels (without {DONT_CARE})", *_bars(report.box_heights), ""]
+    if report.image_sizes:
+        common = dict(report.image_sizes.most_common(8))
+        others = len(report.image_sizes) - len(common)
+        if others:
+            common[f"{others} others"] = report.image_sizes.total() - sum(common.values())
+        lines += ["Images by size", *_bars(common), ""]
+    lines += ["Frames by split", *_bars(report.splits), ""]
+    by_kind: defaultdict[str, list[Problem]] = defaultdict(list)
+    for problem in report.problems:
+        by_kind[problem.kind].append(problem)
+    for kind, problems in by_kind.items():
+        lines.append(f"{kind}: {len(problems):,}")
+        for problem in problems[:shown]:
+            lines += textwrap.wrap(
+                str(problem), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+            )
+        if len(problems) > len(problems[:shown]):
+            lines.append(f"  ... and {len(problems) - len(problems[:shown]):,} more (--all shows them)")
+        lines.append("")
+    lines.append(f"Problems found: {len(report.problems):,}" if report.problems else "No problems found.")
+    return "\n".join(lines)
+
+
+def _bars(counts: dict[str, int]) -> list[str]:
+    """A line for each: name, count, and a bar as long as its share of the largest."""
+    name_width, largest = max(map(len, counts), default=0), max(counts.values(), default=0)
+    number_width = len(f"{largest:,}")
+    room = WIDTH - 2 - name_width - 2 - number_width - 2
+    bars = ("#" * (-(-count * room // largest) if largest else 0) for count in counts.values())
+    rows = zip(counts.items(), bars, strict=True)
+    return [f"  {name:<{name_width}}  {n:>{number_width},}  {bar}".rstrip() for (name, n), bar in rows]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m data.doctor", description="Find what is wrong with a dataset in KITTI's layout."
+    )
+    parser.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds training/ (and ImageSets/)")
+    parser.add_argument("--json", metavar="OUT", help="write the report, every problem included, as JSON; - prints it")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (%(default)s)")
+    parser.add_argument("--all", action="store_true", help=f"show every problem, not the first {SHOWN} of each kind")
+    args = parser.parse_args(argv)
+    try:
+        if args.workers < 1:
+            raise ValueError(f"--workers {args.workers}: use 1 or more")
+        if args.json and not Path(args.json).absolute().parent.is_dir():  # said before minutes of work, not after
+            raise ValueError(f"--json {args.json}: no such folder; make it first")
+        report = examine(args.root, args.workers)
+        as_json = json.dumps(report.to_json(), indent=2)
+        if args.json == "-":
+            print(as_json)
+        else:
+            print(text(report, None if args.all else SHOWN))
+            if args.json:
+                _write(Path(args.json), as_json)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        print(f"{error.filename or args.root}: {error.strerror}", file=sys.stderr)
+        return 2
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 1 if report.problems else 0
+
+
+def _write(path: Path, content: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(content + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
