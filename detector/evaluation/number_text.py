@@ -67,7 +67,7 @@ def _numbers(
     """The value [n] of each token."""
     values = np.empty(len(starts))
     lengths = ends - starts
-    for length in np.unique(lengths).tolist():
+    for length in np.flatnonzero(np.bincount(lengths)).tolist():
         chosen = np.flatnonzero(lengths == length)
         begin = starts[chosen]
         decoded, plain = _decimals(characters, begin, length)
@@ -92,7 +92,7 @@ def _decimals(
     """Values [n] of tokens that all have `length` characters, and whether each is plain: [+-]digits[.digits]."""
     if length > MAX_DIGITS + 2:
         return np.zeros(len(begin)), np.zeros(len(begin), np.bool_)
-    mantissa = np.zeros(len(begin), np.int64)
+    mantissa: NDArray[np.int64] = np.zeros(len(begin), np.int64)
     digits, dots, decimals = np.zeros((3, len(begin)), np.int8)
     first = characters[begin]
     signed = (first == _MINUS) | (first == _PLUS)

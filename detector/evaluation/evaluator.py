@@ -1,0 +1,169 @@
+"""Ground truth and detections in, every number out: KITTI AP, COCO AP, and how they are shown. Needs no torch."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from data.kitti import CLASSES, Label
+from detector.evaluation import coco_ap, coco_arrays
+from detector.evaluation.coco_ap import CocoNumbers
+from detector.evaluation.columns import Columns, ResultError, from_labels
+from detector.evaluation.kitti_ap import MIN_OVERLAP, RECALL_POINTS, Curve, evaluate_class
+
+COCO_EVALUATORS: dict[str, coco_ap.CocoEvaluator] = {
+    "pycocotools": coco_ap.evaluate_coco,
+    "arrays": coco_arrays.evaluate_coco,
+}
+DEFAULT_COCO = "arrays"  # equal to the last digit and some twenty-five times as fast
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All numbers of one run. `kitti` has those of KITTI's three classes that are among `classes`."""
+
+    images: int
+    classes: tuple[str, ...]
+    kitti: dict[str, dict[str, Curve]]
+    coco: CocoNumbers
+    speed: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def mAP50(self) -> float:
+        """Mean COCO AP at IoU .50 over the classes that have objects; 0 if none has."""
+        return self.coco.mAP50
+
+    def to_json(self) -> dict[str, Any]:
+        """KITTI AP in percent, COCO numbers as fractions (-1: no object to find)."""
+        return {
+            "images": self.images,
+            "classes": list(self.classes),
+            "kitti": {
+                name: {
+                    level: {"AP40": curve.AP40, "AP11": curve.AP11, "n_gt": curve.n_gt}
+                    for level, curve in curves.items()
+                }
+                for name, curves in self.kitti.items()
+            },
+            "coco": {"stats": self.coco.stats, "per_class": self.coco.per_class},
+            "mAP50": self.mAP50,
+            "speed": self.speed,
+        }
+
+    def table(self) -> str:
+        """For a terminal of 80 columns."""
+        parts = [self._kitti_table()] if self.kitti else []
+        parts.append(self._coco_table())
+        if self.speed:
+            parts.append(self._speed_line())
+        parts.extend(
+            textwrap.fill(f"note: {note}", 80, subsequent_indent=" " * 6, break_long_words=False) for note in self.notes()
+        )
+        return "\n\n".join(parts)
+
+    def notes(self) -> list[str]:
+        """What a reader has to know to read the numbers rightly."""
+        few = [
+            f"{name} {level} ({curve.n_gt})"
+            for name, curves in self.kitti.items()
+            for level, curve in curves.items()
+            if curve.n_gt < RECALL_POINTS
+        ]
+        notes = []
+        if few:
+            notes.append(
+                f"AP40 cannot reach 100 with fewer than {RECALL_POINTS} valid objects, "
+                f"only (n - 1) / {RECALL_POINTS - 1}: {', '.join(few)}"
+            )
+        without = [name for name in self.classes if not self.coco.per_class[name]["n_gt"]]
+        if without:
+            notes.append(f"no objects of {', '.join(without)}: not part of mAP50")
+        return notes
+
+    def _kitti_table(self) -> str:
+        limits = "/".join(f"{MIN_OVERLAP[name]:g}" for name in self.kitti)
+        levels = f"{'easy':>10}{'moderate':>10}{'hard':>10}"
+        lines = [
+            f"KITTI 2D AP40, AP11 [%] at IoU {limits} ({'/'.join(self.kitti)}), {self.images} images",
+            f"{'':<11}{'AP40':>30}  {'AP11':>22}  {'objects':>14}",
+            f"{'':<11}{levels}  {'easy':>6}{'mod.':>8}{'hard':>8}  {'easy/mod./hard':>14}",
+        ]
+        for name, curves in self.kitti.items():
+            ap40 = "".join(f"{_percent(curve.AP40, curve.n_gt):>10}" for curve in curves.values())
+            easy, moderate, hard = (_percent(curve.AP11, curve.n_gt) for curve in curves.values())
+            objects = "/".join(str(curve.n_gt) for curve in curves.values())
+            lines.append(f"{name:<11}{ap40}  {easy:>6}{moderate:>8}{hard:>8}  {objects:>14}")
+        return "\n".join(lines)
+
+    def _coco_table(self) -> str:
+        stats = self.coco.stats
+        lines = [
+            "COCO AP as fractions (pycocotools' protocol; DontCare regions are crowds)",
+            f"{'':<16}{'AP .50:.95':>11}{'AP50':>8}{'objects':>10}",
+        ]
+        for name, numbers in self.coco.per_class.items():
+            lines.append(
+                f"{name:<16}{_fraction(numbers['AP']):>11}{_fraction(numbers['AP50']):>8}{numbers['n_gt']:>10}"
+            )
+        total = sum(int(numbers["n_gt"]) for numbers in self.coco.per_class.values())
+        lines.append(f"{'mean (mAP50)':<16}{_fraction(stats['AP']):>11}{_fraction(self.mAP50):>8}{total:>10}")
+        for kind, names in (
+            ("AP", ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")),
+            ("AR", ("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")),
+        ):
+            cells = (f"{name.removeprefix(f'{kind}_')} {_fraction(stats[name])}" for name in names)
+            lines.append(f"{kind:<4}" + "   ".join(cells))
+        return "\n".join(lines)
+
+    def _speed_line(self) -> str:
+        parts = ", ".join(
+            f"{label} {self.speed[key]:.1f} ms"
+            for label, key in (
+                ("pre-process", "preprocess_ms"),
+                ("network", "network_ms"),
+                ("post-process", "postprocess_ms"),
+            )
+        )
+        return f"speed per image: {parts}; {self.speed['images_per_s']:.1f} images/s"
+
+
+def evaluate(
+    ground_truth: Mapping[str, Sequence[Label]],
+    detections: Mapping[str, Sequence[Label]],
+    classes: Sequence[str] = CLASSES,
+) -> Evaluation:
+    """Labels and scored detections by frame. A frame that `detections` lacks has none; one it adds is an error."""
+    frames = sorted(ground_truth)
+    unknown = sorted(set(detections) - set(frames))
+    if unknown:
+        raise ResultError(f"detections of frame {unknown[0]}: it has no ground truth; evaluate frames that have labels")
+    return evaluate_columns(
+        from_labels(ground_truth, frames, scored=False), from_labels(detections, frames, scored=True), classes
+    )
+
+
+def evaluate_columns(
+    ground_truth: Columns,
+    detections: Columns,
+    classes: Sequence[str] = CLASSES,
+    coco: str = DEFAULT_COCO,
+    speed: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """Both ways into evaluate.py, and the validation of a training run, end here."""
+    return Evaluation(
+        images=len(ground_truth.frames),
+        classes=tuple(classes),
+        kitti={name: evaluate_class(ground_truth, detections, name) for name in MIN_OVERLAP if name in classes},
+        coco=COCO_EVALUATORS[coco](ground_truth, detections, classes),
+        speed=dict(speed or {}),
+    )
+
+
+def _percent(value: float, n_gt: int) -> str:
+    return f"{value:.2f}" if n_gt else "-"
+
+
+def _fraction(value: float) -> str:
+    return "-" if value < 0 else f"{value:.3f}"

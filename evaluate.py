@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Score a network, or any KITTI-format results, on KITTI: by KITTI's own AP (AP40 and AP11) and by COCO's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
+from detector.evaluation.run import LOWEST_SCORE, Outputs, score_network, score_results
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; {self.prog} --help shows what can be given", file=sys.stderr)
+        sys.exit(2)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="evaluate.py",
+        allow_abbrev=False,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python evaluate.py --weights runs/kitti/best.pt --data datasets/kitti --split val --report report\n"
+        "  python evaluate.py --weights runs/kitti/best.pt --data datasets/kitti --split test --save-detections out\n"
+        "  python evaluate.py --labels datasets/kitti/training/label_2 --detections results --split val --json -",
+    )
+    network = parser.add_argument_group("a network over a data set")
+    network.add_argument("--weights", metavar="W", help=".pt checkpoint, .onnx or OpenVINO .xml")
+    network.add_argument("--data", metavar="ROOT", help="folder with training/image_2 and training/label_2")
+    network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
+    network.add_argument("--conf", type=_fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
+    network.add_argument("--iou", type=_fraction, default=0.45, help="suppression overlap (default: %(default)s)")
+    network.add_argument("--batch", type=_count, default=8, metavar="N", help="images at once (default: %(default)s)")
+    network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    network.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 (default: %(default)s)")
+    results = parser.add_argument_group("results that are there already")
+    results.add_argument("--labels", metavar="LABEL_DIR", help="folder of KITTI label files")
+    results.add_argument("--detections", metavar="RESULT_DIR", help="folder of KITTI result files")
+    both = parser.add_argument_group("both")
+    both.add_argument(
+        "--split",
+        help="val, train, all, a list in ROOT/ImageSets, or test, which has no labels "
+        "(default: val with --weights, else every label file)",
+    )
+    both.add_argument("--json", metavar="OUT", help="write all numbers as JSON; - prints them, and nothing else")
+    both.add_argument("--report", metavar="DIR", help="write index.html with curves, errors and pictures")
+    both.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="count a missing result file as no detections; leave frames out that lack an image or a label file",
+    )
+    both.add_argument(
+        "--coco",
+        choices=tuple(COCO_EVALUATORS),
+        default=DEFAULT_COCO,
+        help="what computes the COCO numbers, with equal results (default: %(default)s)",
+    )
+    args = parser.parse_args(arguments)
+    if args.weights and not args.labels and not args.detections:
+        if not args.data:
+            parser.error("--weights needs --data ROOT")
+        args.split = args.split or "val"
+        if args.split == "test" and (args.json or args.report or not args.save_detections):
+            parser.error("--split test has no labels: give --save-detections DIR, and neither --json nor --report")
+    elif not (args.labels and args.detections) or args.weights:
+        parser.error("give either --weights W --data ROOT, or --labels LABEL_DIR --detections RESULT_DIR")
+    elif args.data or args.save_detections:
+        parser.error("--data and --save-detections belong to --weights")
+    return args
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def _run(args: argparse.Namespace) -> None:
+    outputs = Outputs(args.json, Path(args.report) if args.report else None, args.coco)
+    if not args.weights:
+        score_results(Path(args.labels), Path(args.detections), args.split, args.allow_missing, outputs)
+        return
+    from detector.predictor import Predictor  # late: torch takes a second, mistakes in the data are told at once
+
+    score_network(
+        lambda: Predictor(args.weights, args.device, args.precision, args.conf, args.iou),
+        Path(args.data),
+        args.split,
+        Path(args.save_detections) if args.save_detections else None,
+        args.batch,
+        args.allow_missing,
+        outputs,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse(arguments)
+    try:
+        _run(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
+    except ValueError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
