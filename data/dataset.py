@@ -104,7 +104,7 @@ class KittiDataset:
     def _listed(self, split: str) -> list[str]:
         for path in (self.root / "ImageSets" / f"{split}.txt", SPLITS / f"{split}.txt"):
             if path.is_file():
-                return list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+                return list(dict.fromkeys(path.read_text(encoding="utf-8-sig").split()))
         if split == "all":
             return sorted(self._images.keys() | {path.stem for path in self._label_folder.glob("*.txt")})
         raise DatasetError(f"split {split!r}: expected train, val, all, or a list {self.root}/ImageSets/{split}.txt")

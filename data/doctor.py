@@ -163,7 +163,8 @@ def _examine_labels(root: Path, path: Path, hw: tuple[int, int] | None) -> Itera
     """Every line of a label file as an object or a problem, or as both."""
     file = str(path.relative_to(root))
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        with path.open(encoding="utf-8-sig", errors="replace") as text_file:
+            lines = list(text_file)  # not splitlines(): it also ends lines at form feeds
     except OSError as error:
         yield Problem("malformed label line", file, None, str(error.strerror))
         return

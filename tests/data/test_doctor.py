@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from data import doctor
+from data.dataset import KittiDataset
 
 REPOSITORY = Path(__file__).parents[2]
 KITTI = REPOSITORY.parent / "shared" / "kitti"
@@ -138,6 +139,19 @@ def test_lines_around_a_bad_one_are_still_examined(root):
     (root / "training/label_2/000002.txt").write_text("rubbish\n" + line(name="Bus") + line("98 5 99 9") + line())
     found = [(kind, number) for kind, _, number in problems(root)]
     assert found == [("malformed label line", 1), ("unknown class", 2), ("box outside the image", 3)]
+
+
+def test_line_numbers_are_those_of_an_editor(root):
+    """A form feed or a unicode line separator ends no line, neither here nor where the dataset reads."""
+    (root / "training/label_2/000002.txt").write_bytes(b"\x0c" + line().encode() + b"Car\xe2\x80\xa8\r\nrubbish\r\n")
+    assert [number for _, _, number in problems(root)] == [2, 3]
+
+
+def test_a_byte_order_mark_does_no_harm(root):
+    for path in [*root.glob("ImageSets/*.txt"), *root.glob("training/label_2/*.txt")]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert problems(root) == []
+    assert KittiDataset(root, "train").frames == ("000000", "000001")
 
 
 @pytest.mark.parametrize("box", ["0 0 95 39", "0.00 5 96 40", "-1 -1 20 20"])
