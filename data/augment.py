@@ -117,7 +117,7 @@ class Augment:
 
 
 def crop_window(boxes: np.ndarray, hw: tuple[int, int], min_area: float, rng: np.random.Generator) -> Window:
-    """A random part of the image, at least `min_area` of it, around the whole of one random object (if there is one)."""
+    """A random part of the image, at least `min_area` of it, around the whole of one random object, if any."""
     height, width = hw
     share, bend = rng.uniform(min_area, 1), rng.uniform(ASPECT_SHARE, 1 - ASPECT_SHARE)
     x1, y1, x2, y2 = boxes[rng.integers(len(boxes))] if len(boxes) else (width / 2, height / 2) * 2

@@ -87,7 +87,7 @@ def parse_label(line: str, where: str) -> Label:
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[Label]:
-    """The objects of a label or result file, in file order. Blank lines are skipped; an empty file is an empty frame."""
+    """The objects of a label or result file, in file order. Blank lines are skipped; an empty file has none."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:  # -sig: some editors put a byte order mark first
         return [parse_label(line, f"{path}:{number}") for number, line in enumerate(file, 1) if not line.isspace()]
 

@@ -33,7 +33,7 @@ class Warp:
             out[:] = PADDING
         height, width = source.shape[:2]
         reduced = halve(source, *np.linalg.norm(self.matrix[:, :2], axis=0))
-        # index in `reduced` <- index in the content: to continuous pixels of the target, back through the matrix, to index
+        # index in `reduced` <- index in the content: by way of continuous pixels of the target and of the source
         to_target = np.array([[1, 0, x1 + 0.5], [0, 1, y1 + 0.5], [0, 0, 1.0]])
         to_source = np.linalg.inv(np.vstack([self.matrix, [0, 0, 1]]))
         shrink = np.diag([reduced.shape[1] / width, reduced.shape[0] / height, 1])

@@ -1,0 +1,138 @@
+"""Anchors for a data set: k-means over box shapes with 1 - IoU as the distance (Redmon and Farhadi, YOLO9000, 2017).
+
+    python -m data.anchors ROOT --split train --size 448
+    python -m data.anchors LABEL_FOLDER --size 256x800 --resize letterbox
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data.dataset import DatasetError, KittiDataset, clip
+from data.images import image_size
+from data.kitti import ClassSet, class_set, read_labels
+from data.resize import fit
+
+# The anchors of YOLOv3, made on COCO for inputs of 416x416.
+COCO = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
+COCO_SIZE = 416
+KITTI_SIZE = (375, 1242)  # of most KITTI images; assumed where there is only a label
+MATCHED = 0.5  # an anchor that overlaps a box this much can be taught to find it
+
+
+def box_shapes(
+    labels: Iterable[tuple[Path, tuple[int, int]]], classes: ClassSet, size: tuple[int, int], policy: str
+) -> np.ndarray:
+    """Width and height [n, 2] of all objects at the network's (height, width). `labels`: label file, (height, width)."""
+    shapes = [np.empty((0, 2))]
+    for path, source in labels:
+        names_boxes = [(label.name, label.box) for label in read_labels(path)]
+        boxes = np.array([box for name, box in names_boxes if name in classes.names]).reshape(-1, 4)
+        boxes, _ = clip(boxes, np.zeros(len(boxes)), source)
+        boxes = fit(source, size, policy).apply(boxes)
+        shapes.append(boxes[:, 2:] - boxes[:, :2])
+    return np.concatenate(shapes)
+
+
+def shape_iou(shapes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """IoU [n, k] of shapes [n, 2] and anchors [k, 2] laid on one another with a common centre."""
+    inter = np.minimum(shapes[:, :1], anchors[:, 0]) * np.minimum(shapes[:, 1:], anchors[:, 1])
+    return inter / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1) - inter)
+
+
+def find_anchors(shapes: np.ndarray, count: int = 9, restarts: int = 10, seed: int = 0) -> np.ndarray:
+    """Anchors [count, 2] sorted by area: the best mean IoU of several k-means runs. Same shapes, same anchors."""
+    if len(np.unique(shapes, axis=0)) < count:
+        raise DatasetError(f"{len(shapes)} objects have fewer than {count} different shapes; add frames to the split")
+    rng = np.random.default_rng(seed)
+    runs = [_k_means(shapes, _spread(shapes, count, rng)) for _ in range(restarts)]
+    best = max(runs, key=lambda anchors: fitness(shapes, anchors)[0])
+    return best[np.argsort(best.prod(axis=1))]
+
+
+def fitness(shapes: np.ndarray, anchors: np.ndarray) -> tuple[float, float]:
+    """Mean IoU of the shapes with their best anchor, and the share of shapes with one at IoU >= 0.5: the best possible
+    recall of a detector that is taught by anchors which overlap."""
+    best = shape_iou(shapes, anchors).max(axis=1)
+    return float(best.mean()), float((best >= MATCHED).mean())
+
+
+def _spread(shapes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """k-means++: each start is drawn by its squared distance to the nearest one so far."""
+    starts = shapes[rng.integers(len(shapes))][None]
+    while len(starts) < count:
+        distance = (1 - shape_iou(shapes, starts).max(axis=1)) ** 2
+        starts = np.vstack([starts, shapes[rng.choice(len(shapes), p=distance / distance.sum())]])
+    return starts
+
+
+def _k_means(shapes: np.ndarray, anchors: np.ndarray, rounds: int = 300) -> np.ndarray:
+    count, before = len(anchors), np.full(len(shapes), -1)
+    for _ in range(rounds):
+        overlap = shape_iou(shapes, anchors)
+        nearest = overlap.argmax(axis=1)
+        if (nearest == before).all():
+            break
+        before = nearest
+        members = np.bincount(nearest, minlength=count)
+        sums = np.stack([np.bincount(nearest, shapes[:, axis], count) for axis in (0, 1)], axis=1)
+        anchors = sums / np.maximum(members, 1)[:, None]
+        for lost in np.flatnonzero(members == 0):  # an anchor nobody chose goes to the worst served shape
+            worst = overlap.max(axis=1).argmin()
+            anchors[lost], overlap[worst] = shapes[worst], 1
+    return anchors
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`448` or `256x800` (height x width) -> (height, width)."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write 448, or 256x800 for height x width")
+    return int(sides[0]), int(sides[-1])
+
+
+def label_files(root: Path, split: str) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Label files with their images' (height, width): of a split of a data set, or of a folder of nothing but labels."""
+    if (root / "training").is_dir():
+        dataset = KittiDataset(root, split, allow_missing=True)
+        yield from ((dataset.label_path(f), image_size(dataset.image_path(f))) for f in dataset.frames)
+    else:
+        files = sorted(root.glob("*.txt"))
+        if not files:
+            raise DatasetError(f"{root}: neither a data set (no training folder) nor a folder of label files (no .txt)")
+        yield from ((path, KITTI_SIZE) for path in files)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data.anchors", description="Find anchors for a data set.")
+    parser.add_argument("root", type=Path, help="KITTI-layout data set, or a folder of label files")
+    parser.add_argument("--split", default="train", help="train, val, all or a list in ROOT/ImageSets")
+    parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
+    parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
+    parser.add_argument("--classes", default="kitti8", help="kitti8, kitti3, or names with commas")
+    parser.add_argument("--count", type=int, default=9, help="how many anchors")
+    options = parser.parse_args(arguments)
+    try:
+        classes = class_set(options.classes)
+        shapes = box_shapes(label_files(options.root, options.split), classes, options.size, options.resize)
+        anchors = find_anchors(shapes, options.count).round(1)
+    except (ValueError, OSError) as error:
+        print(f"data.anchors: {error}", file=sys.stderr)
+        return 2
+    height, width = options.size
+    classic = np.array(COCO) * (height * width) ** 0.5 / COCO_SIZE
+    print(f"{len(shapes):,} objects at {height}x{width} (height x width), {options.resize}")
+    for name, candidates in (("YOLOv3's COCO anchors, scaled", classic), (f"these {options.count} anchors", anchors)):
+        mean, recall = fitness(shapes, candidates)
+        print(f"{name:30} mean IoU {mean:.3f}   best possible recall (IoU >= {MATCHED}) {recall:.3f}")
+    print("anchors: [" + ", ".join(f"[{w:g}, {h:g}]" for w, h in anchors) + "]")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
