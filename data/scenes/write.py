@@ -1,0 +1,159 @@
+"""Scenes on disk: a dataset in KITTI's layout, and a dashcam clip as H.264 with one label file a frame."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data.kitti import write_labels
+from data.scenes.camera import HEIGHT, WIDTH
+from data.scenes.painter import Frame, render
+from data.scenes.street import draw_street
+
+MARK = "scenes.json"  # says that a folder is ours, so that we may write into it again
+_STILLS, _CLIP = 0, 1  # so that the clip of a seed is not one of its stills
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+_PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG]
+
+
+class ScenesError(ValueError):
+    """What stands in the way of writing scenes, and how to clear it."""
+
+
+def make_scenes(
+    root: str | os.PathLike[str],
+    frames: int,
+    seed: int = 0,
+    val_share: float = 0.2,
+    workers: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Write ROOT/training/{image_2,label_2} and ROOT/ImageSets/{train,val}.txt: every n-th frame is for validation.
+
+    Frame k depends on the seed and k only: not on the number of frames or workers, and not on what was drawn before.
+    Returns the root. A folder with other content is refused.
+    """
+    if frames < 1:
+        raise ScenesError(f"{frames} frames asked for: give at least 1")
+    if not 0 <= val_share < 1:
+        raise ScenesError(f"val_share is {val_share}: give a share from 0 up to, but not including, 1")
+    root = Path(root)
+    _claim(root, {"seed": seed, "frames": frames})
+    images, labels, lists = root / "training" / "image_2", root / "training" / "label_2", root / "ImageSets"
+    for folder in images, labels, lists:
+        folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{index:06d}" for index in range(frames)]
+    _remove_stale(lists, {})  # written last: a root without lists is not finished
+    _remove_stale(images, {f"{name}.png" for name in names})
+    _remove_stale(labels, {f"{name}.txt" for name in names})
+    job = partial(_write_still, str(images), str(labels), seed)
+    bar = tqdm(_spread(job, frames, workers), total=frames, desc="scenes", unit="frame", disable=not progress)
+    for _ in bar:
+        pass
+    in_val = [int((index + 1) * val_share) > int(index * val_share) for index in range(frames)]
+    for split, wanted in (("train", False), ("val", True)):
+        chosen = [name for name, val in zip(names, in_val, strict=True) if val is wanted]
+        _replace(lists / f"{split}.txt", "".join(f"{name}\n" for name in chosen).encode())
+    return root
+
+
+def make_clip(
+    path: str | os.PathLike[str], frames: int = 100, seed: int = 0, fps: int = 10, progress: bool = True
+) -> Path:
+    """Write a drive through one street as an .mp4, and <stem>_labels/%06d.txt beside it, one a frame from 000000 on.
+
+    Returns the folder of the labels. A file that is in the way and not ours is refused.
+    """
+    if frames < 1 or fps < 1:
+        raise ScenesError(f"{frames} frames at {fps} a second asked for: give at least 1 of both")
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise ScenesError(f"{path}: the clip is written as .mp4; give a name that ends so")
+    folder = clip_labels(path)
+    if path.exists() and not (folder / MARK).exists():
+        raise ScenesError(f"{path}: exists and was not made here; remove it or give another name")
+    _claim(folder, {"seed": seed, "frames": frames, "fps": fps})
+    _remove_stale(folder, {MARK, *(f"{index:06d}.txt" for index in range(frames))})
+    partial_file = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+    try:
+        with av.open(str(partial_file), "w", options={"movflags": "faststart"}) as container:
+            stream = container.add_stream("libx264", rate=fps, options={"crf": "17", "preset": "veryfast"})
+            # yuv420p, which every browser plays, wants even sides: a column and a row of the picture are repeated
+            stream.width, stream.height, stream.pix_fmt = WIDTH + WIDTH % 2, HEIGHT + HEIGHT % 2, "yuv420p"
+            moments = _drive(seed, frames, fps)
+            for index, frame in enumerate(tqdm(moments, total=frames, desc="clip", unit="frame", disable=not progress)):
+                write_labels(folder / f"{index:06d}.txt", frame.labels)
+                padded = np.pad(frame.image, ((0, HEIGHT % 2), (0, WIDTH % 2), (0, 0)), mode="edge")
+                picture = av.VideoFrame.from_ndarray(padded, format="rgb24")
+                picture.pts, picture.time_base = index, Fraction(1, fps)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+        os.replace(partial_file, path)
+    finally:
+        partial_file.unlink(missing_ok=True)
+    return folder
+
+
+def clip_labels(path: Path) -> Path:
+    """Where the labels of a clip lie."""
+    return path.with_name(f"{path.stem}_labels")
+
+
+def still(seed: int, index: int) -> Frame:
+    """Frame `index` of the dataset of a seed."""
+    return render(draw_street((_STILLS, seed, index)).at(0.0))
+
+
+def _drive(seed: int, frames: int, fps: int) -> Iterator[Frame]:
+    world = draw_street((_CLIP, seed), seconds=frames / fps)
+    for index in range(frames):
+        yield render(world.at(index / fps, instant=index))
+
+
+def _write_still(images: str, labels: str, seed: int, index: int) -> None:
+    frame = still(seed, index)
+    encoded = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), _PNG)[1]
+    _replace(Path(images, f"{index:06d}.png"), encoded.tobytes())
+    write_labels(Path(labels, f"{index:06d}.txt"), frame.labels)
+
+
+def _spread(job: Callable[[int], None], count: int, workers: int) -> Iterator[None]:
+    if workers <= 1:
+        yield from map(job, range(count))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        yield from pool.map(job, range(count), chunksize=8)
+
+
+def _claim(folder: Path, content: dict[str, int]) -> None:
+    """Make the folder ours, unless somebody else's things are in it."""
+    if folder.exists() and not folder.is_dir():
+        raise ScenesError(f"{folder}: is a file; give the name of a folder")
+    if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
+        raise ScenesError(f"{folder}: is not empty and was not made here; give a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / MARK, (json.dumps({"made_by": "data.scenes", **content}) + "\n").encode())
+
+
+def _remove_stale(folder: Path, wanted: set[str] | dict[str, str]) -> None:
+    """Remove files of an earlier making that this one will not write anew."""
+    for file in folder.glob("*.*"):
+        if file.name not in wanted and file.is_file():
+            file.unlink()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial_file = path.with_name(f".{path.name}.{os.getpid()}")
+    partial_file.write_bytes(content)
+    os.replace(partial_file, path)
