@@ -67,7 +67,7 @@ def _draw_label(
     """A filled tag on top of the box, or inside it where the image ends; never beyond the sides of the image."""
     height, width = image.shape[:2]
     x1, y1, y2 = anchor
-    capital = max(8.0, 0.0135 * math.sqrt(height * width))
+    capital = max(8.0, 4 + 0.009 * math.sqrt(height * width))  # 10 rows of 375, 30 of 2160
     scale = capital / _CAPITAL_ROWS
     stroke = max(1, round(capital / 9))
     (text_width, _), _ = cv2.getTextSize(text, _FONT, scale, stroke)

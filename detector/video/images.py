@@ -26,7 +26,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
     try:
         if path.stat().st_size == 0:
             raise SourceError("the file is empty (0 bytes)")
-        return read_image(path)
+        return read_image(path, upright=True)
     except FileNotFoundError:
         raise SourceError("no such file") from None
     except ImageError as error:

@@ -217,7 +217,7 @@ class Pipeline:
             self._results.put(_END)
 
     def _gather(self) -> list[_Item]:
-        """Items up to a full batch of frames or the end; nothing once stopped. Live sources are not waited for twice."""
+        """Items up to a full batch of frames or the end; none once stopped. Live sources are not waited for twice."""
         items: list[_Item] = []
         frames = 0
         while frames < self._batch:

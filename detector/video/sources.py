@@ -20,8 +20,7 @@ IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".avif")
 )
 VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv")
-    + (".3gp", ".ogv", ".gif", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".mjpeg", ".mjpg", ".vob", ".mxf")
+    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".3gp", ".ogv", ".gif", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".mjpeg", ".mjpg", ".vob", ".mxf")
 )
 URL = re.compile(r"(rtsps?|rtmps?|https?|udp|rtp|srt|tcp)://", re.IGNORECASE)
 
@@ -119,7 +118,8 @@ def _read_list(path: Path) -> list[Item]:
             items += _expand(line)
             continue
         beside = path.parent / line
-        items.append(_file(beside if beside.exists() else Path(line)))  # a missing one is reported when its turn comes
+        here = Path(line)
+        items.append(_file(here if here.exists() and not beside.exists() else beside))  # a missing one is told in its turn
     if not items:
         raise ValueError(f"{path}: the list is empty; write one image or video path a line")
     return items

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import threading
-from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -69,9 +69,9 @@ class VideoFile:
         want, base, rate = self.selection, stream.time_base, nominal_rate(stream)
         assert base is not None  # every demuxed stream has one
         step = max(1, round(1 / (rate * base)))
-        passed = self._seek(container, stream, base)
-        origin, pts, index, in_window, taken, end_s = stream.start_time, None, None, 0, 0, 0.0
-        for picture in _decode(container, stream, self.source, journal):
+        numbers = _Numbers(self._seek(container, stream, base))
+        origin, pts, in_window, taken, end_s = stream.start_time, None, 0, 0, 0.0
+        for picture in _decode(container, stream, numbers, self.source, journal):
             if stop.is_set():
                 return
             if picture.pts is not None:
@@ -79,7 +79,7 @@ class VideoFile:
             else:
                 pts = (origin or 0) if pts is None else pts + step  # raw streams carry no timestamps
             origin = pts if origin is None else origin
-            index = bisect_left(passed, pts) if index is None else index + 1
+            index = numbers.number(picture.pts)
             duration = picture.duration or step
             time_s, end_s = float((pts - origin) * base), float((pts + duration - origin) * base)
             if time_s >= want.end:
@@ -94,7 +94,7 @@ class VideoFile:
             taken += 1
             if taken == want.max_frames:
                 return
-        if index is None:
+        if pts is None:
             raise SourceError("no frame can be decoded: the file is damaged or was cut off")
         self._warn_if_cut(container, stream, end_s, journal)
         if not in_window:
@@ -103,7 +103,7 @@ class VideoFile:
     def _seek(
         self, container: av.container.InputContainer, stream: av.video.stream.VideoStream, base: Fraction
     ) -> list[int]:
-        """Jump to the key frame before --start. Returns the sorted pts of the frames up to there, to number frames by.
+        """Jump to the key frame before --start. Returns the pts of the frames up to there, to number frames by.
 
         Reading packets without decoding them is some hundred times faster than decoding.
         """
@@ -120,7 +120,7 @@ class VideoFile:
             if packet.dts is not None and packet.dts > target:
                 break
         container.seek(target if stamps else (stream.start_time or 0), backward=True, stream=stream)
-        return sorted(stamps)
+        return stamps
 
     def _warn_if_cut(
         self,
@@ -136,8 +136,38 @@ class VideoFile:
             journal.warn(f"{self.source}: cut off or damaged: frames up to {end_s:.1f} s of {length:.1f} s are done")
 
 
+class _Numbers:
+    """Numbers frames by the timestamps of all packets, so that those after a frame lost to damage keep their number.
+
+    A packet is read before its frame comes out, and so are those of all frames shown before it: the number of a frame
+    is how many packets with an earlier timestamp were read.
+    """
+
+    def __init__(self, passed: list[int]) -> None:
+        self._waiting = sorted(passed)  # a heap
+        self._passed = frozenset(passed)  # read once more after the seek
+        self._next = 0
+
+    def saw(self, packet: av.Packet) -> None:
+        if packet.pts is not None and not packet.is_discard and packet.pts not in self._passed:
+            heapq.heappush(self._waiting, packet.pts)
+
+    def number(self, pts: int | None) -> int:
+        while pts is not None and self._waiting and self._waiting[0] < pts:
+            heapq.heappop(self._waiting)
+            self._next += 1
+        if self._waiting and self._waiting[0] == pts:
+            heapq.heappop(self._waiting)
+        self._next += 1
+        return self._next - 1
+
+
 def _decode(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, source: str, journal: Journal
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    numbers: _Numbers,
+    source: str,
+    journal: Journal,
 ) -> Iterator[av.VideoFrame]:
     """Every frame that can be decoded. A damaged packet costs its frame; a damaged container ends the video."""
     damaged = 0
@@ -151,12 +181,13 @@ def _decode(
             journal.warn(f"{source}: cannot be read further ({error.strerror}); frames up to here are done")
             yield from stream.codec_context.decode(None)  # what the decoder's threads still hold
             break
+        numbers.saw(packet)
         try:
             yield from packet.decode()
         except av.error.InvalidDataError:
             damaged += 1
     if damaged:
-        journal.warn(f"{source}: {damaged} damaged {'frame' if damaged == 1 else 'frames'} could not be decoded")
+        journal.warn(f"{source}: damaged in {damaged} places; frames there are missing")
 
 
 def _length_s(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:
