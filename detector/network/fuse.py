@@ -37,7 +37,9 @@ def fuse(network: Module, size: int = 64) -> Module:
 
 def _fed_by(network: nn.Module, size: int) -> list[tuple[nn.Conv2d, str]]:
     """Each BatchNorm2d (by name) whose input is the output of a convolution, with that convolution."""
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by identity of the output, which is kept alive so that it is unique
+    made: dict[
+        int, tuple[nn.Conv2d, Tensor]
+    ] = {}  # by identity of the output, which is kept alive so that it is unique
     pairs: list[tuple[nn.Conv2d, str]] = []
 
     def remember(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

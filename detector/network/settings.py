@@ -34,7 +34,8 @@ class NetworkSettings(Settings):
     )
 
     pretrained: str | None = Field(
-        default=None, description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)"
+        default=None,
+        description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)",
     )
 
     @field_validator("anchors")

@@ -58,7 +58,7 @@ class YOLOv3(nn.Module):
         self, backbone: nn.Module, num_classes: int, anchors: Tensor, width: float = 1.0, coder: Coder | None = None
     ) -> None:
         super().__init__()
-        anchors = torch.as_tensor(anchors, dtype=torch.float32)
+        anchors = anchors.float()
         if anchors.dim() != 3 or anchors.shape[0] != 3 or anchors.shape[2] != 2 or not bool((anchors > 0).all()):
             raise ValueError(f"anchors: need 3 levels x anchors x (width, height) > 0, got shape {list(anchors.shape)}")
         if num_classes < 1:
@@ -82,9 +82,7 @@ class YOLOv3(nn.Module):
         self.neck4 = five_convs(n4 + c4, n4)
         self.lateral4 = conv(n4, n3, 1)
         self.neck3 = five_convs(n3 + c3, n3)
-        self.heads = nn.ModuleList(
-            nn.Sequential(conv(n, 2 * n, 3), nn.Conv2d(2 * n, outputs, 1)) for n in (n3, n4, n5)
-        )
+        self.heads = nn.ModuleList(nn.Sequential(conv(n, 2 * n, 3), nn.Conv2d(2 * n, outputs, 1)) for n in (n3, n4, n5))
         self._initialise()
 
     def _initialise(self) -> None:

@@ -63,4 +63,3 @@ def targets_of(objects=(), regions=(), dtype=torch.float32) -> Targets:
         ignore=torch.tensor([r[1:] for r in regions], dtype=dtype).reshape(-1, 4),
         ignore_image=torch.tensor([r[0] for r in regions], dtype=torch.int64),
     )
-

@@ -63,7 +63,9 @@ def claims(box, anchors, sizes, strides, rule, max_ratio):
         fitting = [
             (level, a)
             for level, a in shapes
-            if max(w / anchors[level][a][0], anchors[level][a][0] / w, h / anchors[level][a][1], anchors[level][a][1] / h)
+            if max(
+                w / anchors[level][a][0], anchors[level][a][0] / w, h / anchors[level][a][1], anchors[level][a][1] / h
+            )
             < max_ratio
         ]
         wanted = fitting or [best]
@@ -133,7 +135,10 @@ def loss(raw_maps, objects, regions, anchors, strides, xy_scale, settings):
                         if settings.kind == "ciou":
                             parts["box"] += share * ciou(box, wanted)
                             continue
-                        x, y = (wanted[0] + wanted[2]) / 2 / strides[level], (wanted[1] + wanted[3]) / 2 / strides[level]
+                        x, y = (
+                            (wanted[0] + wanted[2]) / 2 / strides[level],
+                            (wanted[1] + wanted[3]) / 2 / strides[level],
+                        )
                         tx = min(max((x - c + (xy_scale - 1) / 2) / xy_scale, 0), 1)
                         ty = min(max((y - r + (xy_scale - 1) / 2) / xy_scale, 0), 1)
                         tw = math.log((wanted[2] - wanted[0]) / anchors[level][a][0])

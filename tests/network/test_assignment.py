@@ -61,7 +61,9 @@ def test_neighbours_stay_on_the_grid():
 def test_neighbours_takes_every_anchor_within_the_ratio_and_the_best_when_none_is():
     square = [(0, 0, *boxed(36, 36, 20, 20))]
     levels_anchors = {key[1:2] + key[4:] for key in found(square, "neighbours", ratio=3.5)}
-    fits = {(k // 3, k % 3) for k, (w, h) in enumerate(ANCHORS.view(-1, 2).tolist()) if max(20 / w, w / 20, h / 20) < 3.5}
+    fits = {
+        (k // 3, k % 3) for k, (w, h) in enumerate(ANCHORS.view(-1, 2).tolist()) if max(20 / w, w / 20, h / 20) < 3.5
+    }
     assert levels_anchors == fits
     flat = [(0, 0, *boxed(48, 32, 90, 1))]  # 90 x 1 fits no anchor; 28 x 41 overlaps it best: 28 / (90 + 1148 - 28)
     assert {key[1:2] + key[4:] for key in found(flat, "neighbours")} == {key[1:2] + key[4:] for key in found(flat)}
@@ -160,7 +162,9 @@ def test_comparing_in_parts_changes_nothing(monkeypatch):
     centre = torch.rand(30, 2, generator=generator) * torch.tensor([96.0, 64])
     size = torch.rand(30, 2, generator=generator) * 60 + 2
     corners = torch.cat((centre - size / 2, centre + size / 2), 1).tolist()
-    targets = targets_of([(k % 2, 0, *box) for k, box in enumerate(corners)], [(k % 2, *b) for k, b in enumerate(corners[:6])])
+    targets = targets_of(
+        [(k % 2, 0, *box) for k, box in enumerate(corners)], [(k % 2, *b) for k, b in enumerate(corners[:6])]
+    )
     whole = assign(predictions_at_anchors(2), targets, ANCHORS, SIZES, STRIDES, LossSettings(ignore_iou=0.3))
     monkeypatch.setattr(assignment, "_MAX_PAIRS", 100)
     parts = assign(predictions_at_anchors(2), targets, ANCHORS, SIZES, STRIDES, LossSettings(ignore_iou=0.3))

@@ -28,7 +28,9 @@ def test_folding_changes_nothing_but_the_number_of_operations(attention):
             assert a.std() > 0.01
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     assert norms(fused) == []
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()), "the original changed"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()), (
+        "the original changed"
+    )
 
 
 def test_a_network_in_training_mode_is_folded_for_evaluation():
@@ -58,7 +60,9 @@ def test_a_convolution_that_feeds_two_norms_is_left_alone():
 
 
 def test_a_norm_behind_something_else_is_left_alone():
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).eval()
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+    ).eval()
     fused = fuse(network)
     assert norms(fused) == ["2"]
     images = torch.randn(1, 3, 8, 8)

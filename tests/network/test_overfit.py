@@ -1,21 +1,16 @@
-"""The proof that everything fits together: network, assignment, loss, decoding and resize learn four frames by heart."""
+"""The proof that all of it fits together: network, assignment, loss, decoding and resize learn four frames by heart."""
 
 from __future__ import annotations
 
-import time
-
 import cv2
 import numpy as np
-import pytest
 import torch
 from network_pieces import ANCHORS, targets_of
 
 from backbones import build_backbone
 from data.resize import fit, resize
-from detector.network.boxes import Coder
 from detector.network.loss import DetectionLoss
 from detector.network.postprocess import postprocess
-from detector.network.settings import LossSettings
 from detector.network.yolov3 import YOLOv3
 
 FRAME = (375, 1242)  # KITTI's
@@ -35,7 +30,9 @@ def frame(generator):
         if label == 0:
             cv2.rectangle(image, (x1, y1), (x2, y2), (200, 40, 40), -1)
         elif label == 1:
-            cv2.ellipse(image, ((x1 + x2) // 2, (y1 + y2) // 2), ((x2 - x1) // 2, (y2 - y1) // 2), 0, 0, 360, (40, 200, 40), -1)
+            cv2.ellipse(
+                image, ((x1 + x2) // 2, (y1 + y2) // 2), ((x2 - x1) // 2, (y2 - y1) // 2), 0, 0, 360, (40, 200, 40), -1
+            )
         else:
             cv2.fillPoly(image, [np.array([(x1, y2), (x2, y2), ((x1 + x2) // 2, y1)])], (40, 40, 220))
         objects.append((label, x1, y1, x2, y2))
@@ -46,7 +43,12 @@ def average_precision(found, frames, label):
     """AP50 of one class: area under the precision envelope over all recalls. found: a Detections a frame."""
     wanted = [[np.array(o[1:]) for o in objects if o[0] == label] for _, objects in frames]
     claims = sorted(
-        ((s, k, b) for k, d in enumerate(found) for b, s, c in zip(d.boxes, d.scores, d.labels, strict=True) if c == label),
+        (
+            (s, k, b)
+            for k, d in enumerate(found)
+            for b, s, c in zip(d.boxes, d.scores, d.labels, strict=True)
+            if c == label
+        ),
         key=lambda claim: -claim[0],
     )
     hits, used = [], set()

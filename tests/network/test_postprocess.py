@@ -125,7 +125,11 @@ def busy():
         return network, network(images)
 
 
-GEOMETRIES = [fit((96, 128), (96, 128), "stretch"), fit((375, 1242), (96, 128), "stretch"), fit((50, 40), (96, 128), "letterbox")]
+GEOMETRIES = [
+    fit((96, 128), (96, 128), "stretch"),
+    fit((375, 1242), (96, 128), "stretch"),
+    fit((50, 40), (96, 128), "letterbox"),
+]
 
 
 def test_a_busy_image_agrees_with_plain_loops(busy):
@@ -148,7 +152,9 @@ def test_batched_equals_one_at_a_time(busy, agnostic):
     network, raw_maps = busy
     together = postprocess(raw_maps, network, GEOMETRIES, 0.1, 0.45, class_agnostic=agnostic)
     for k, geometry in enumerate(GEOMETRIES):
-        (alone,) = postprocess([m[k : k + 1] for m in raw_maps], network, [geometry], 0.1, 0.45, class_agnostic=agnostic)
+        (alone,) = postprocess(
+            [m[k : k + 1] for m in raw_maps], network, [geometry], 0.1, 0.45, class_agnostic=agnostic
+        )
         assert len(alone) > 5
         for name in ("boxes", "scores", "labels"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(together[k], name))

@@ -136,7 +136,9 @@ def test_every_parameter_learns():
     for head in network.heads:  # of 0.01 they start with, deep gradients would be faint
         nn.init.normal_(head[-1].weight)
     sum(raw.square().sum() for raw in network(pictures())).backward()
-    silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()]
+    silent = [
+        n for n, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
+    ]
     assert silent == []
 
 

@@ -1,0 +1,69 @@
+"""Parameters and GFLOPs of the whole detector, backbone by width: python -m detector.network.profile
+
+Counted as the paper counts its backbones (`backbones/counting.py`): M = 2^20 parameters, GFLOPs = MACs / 2^30.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+from backbones.attention import ATTENTIONS
+from backbones.counting import count_macs, count_params
+from backbones.names import check_name
+from backbones.resnet import ARCHS
+from detector.network.build import build_detector
+from detector.network.settings import NetworkSettings
+
+WIDTHS = (0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """params of the whole detector, params of its backbone, MACs of one image through the whole."""
+
+    params: int
+    backbone_params: int
+    macs: int
+
+
+def cost(settings: NetworkSettings, num_classes: int, size: int) -> Cost:
+    """Of one size x size image; on the meta device, so that nothing is computed."""
+    network = build_detector(settings, num_classes).to("meta")
+    return Cost(count_params(network), count_params(network.backbone), count_macs(network, size))
+
+
+def table(attention: str, num_classes: int, size: int) -> str:
+    """One row a backbone and width; `neck + heads` is what the detector adds to the backbone."""
+    lines = [
+        f"YOLOv3 with {attention} backbones, {num_classes} classes, {size} x {size}",
+        "",
+        "| backbone | width | params (M) | of it neck + heads | GFLOPs |",
+        "|---|---|---|---|---|",
+    ]
+    for arch in ARCHS:
+        for width in WIDTHS:
+            row = cost(NetworkSettings(arch=arch, attention=attention, width=width), num_classes, size)
+            params, added = row.params / 2**20, (row.params - row.backbone_params) / 2**20
+            lines.append(f"| {arch} | {width:g} | {params:.2f} | {added:.2f} | {row.macs / 2**30:.2f} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m detector.network.profile", description=__doc__.splitlines()[0])
+    parser.add_argument("--attention", default="emca-se", help="channel attention of the backbones")
+    parser.add_argument("--classes", type=int, default=8, help="number of classes")
+    parser.add_argument("--size", type=int, default=448, help="side of the square input, a multiple of 32")
+    options = parser.parse_args(arguments)
+    try:
+        check_name("attention", options.attention, ATTENTIONS)
+        print(table(options.attention, options.classes, options.size))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
