@@ -28,7 +28,7 @@ MATCHED = 0.5  # an anchor that overlaps a box this much can be taught to find i
 def box_shapes(
     labels: Iterable[tuple[Path, tuple[int, int]]], classes: ClassSet, size: tuple[int, int], policy: str
 ) -> np.ndarray:
-    """Width and height [n, 2] of all objects at the network's (height, width). `labels`: label file, (height, width)."""
+    """Width, height [n, 2] of all objects at the network's (height, width). `labels`: label file, (height, width)."""
     shapes = [np.empty((0, 2))]
     for path, source in labels:
         names_boxes = [(label.name, label.box) for label in read_labels(path)]
@@ -97,7 +97,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def label_files(root: Path, split: str) -> Iterator[tuple[Path, tuple[int, int]]]:
-    """Label files with their images' (height, width): of a split of a data set, or of a folder of nothing but labels."""
+    """Label files with their images' (height, width): of a split of a data set, or of a folder of labels alone."""
     if (root / "training").is_dir():
         dataset = KittiDataset(root, split, allow_missing=True)
         yield from ((dataset.label_path(f), image_size(dataset.image_path(f))) for f in dataset.frames)
