@@ -1,4 +1,4 @@
-"""What the paper prints (EMCA, IEEE Access 2022, Tables 2 to 5; ImageNet, 224 x 224, 1000 classes), to stand beside ours.
+"""What the paper prints (EMCA, IEEE Access 2022, Tables 2 to 5; 224 x 224, 1000 classes), to stand beside ours.
 
 Keys are (attention, placement, coverage); values are for ResNet-18, -34, -50. M is 2^20 and G is 2^30 in the paper.
 The paper's SRM rows leave out the weights of SRM's style layer (2 per channel), so they are below the true counts.
@@ -45,7 +45,11 @@ GFLOPS: dict[Key, tuple[float, float, float]] = {
 
 
 def printed(
-    figures: dict[Key, tuple[float, float, float]], arch: str, attention: str, placement: str | None, coverage: str | None
+    figures: dict[Key, tuple[float, float, float]],
+    arch: str,
+    attention: str,
+    placement: str | None,
+    coverage: str | None,
 ) -> float | None:
     """The paper's figure for this variant, or None where it prints none."""
     row = figures.get((attention, placement, coverage))

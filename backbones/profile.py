@@ -50,7 +50,7 @@ class Variant:
 @dataclass(frozen=True)
 class Profile(Variant):
     params: int
-    params_M: float  # noqa: N815 (the key in the JSON file)
+    params_M: float
     macs: int
     gflops: float
     fps: float | None = None
@@ -170,7 +170,8 @@ def _caption(with_fps: bool) -> str:
         " The paper leaves SRM's style weights out of its counts."
     )
     if with_fps:
-        text += f" fps: PyTorch {torch.__version__}, CPU, {torch.get_num_threads()} threads, float32, one image at a time."
+        threads = torch.get_num_threads()
+        text += f" fps: PyTorch {torch.__version__}, CPU, {threads} thread(s), float32, one image at a time."
     return text
 
 

@@ -64,6 +64,7 @@ class AttentionResNet(ResNet):
     ) -> None:
         block, depths = ARCHITECTURES[arch]
         super().__init__(block, list(depths), num_classes=num_classes or 1)
+        self.arch = arch
         self.is_classifier = num_classes is not None
         if not self.is_classifier:
             del self.avgpool, self.fc

@@ -1,0 +1,126 @@
+"""Weights from a file into any variant of the same depth: torchvision's ImageNet weights, or a checkpoint of ours.
+
+Attention may be missing (it then starts fresh); the classifier may be left over; anything else is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models import get_model_weights
+
+from backbones.resnet import AttentionResNet
+
+
+class WeightsError(ValueError):
+    """A weight file that cannot be read or does not fit; the message names the file and the first keys."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What happened to every key that did not simply fit."""
+
+    source: str
+    loaded: int
+    fresh: tuple[str, ...]  # attention of the network that the file does not have: keeps its initial values
+    unused: tuple[str, ...]  # in the file, not in this network: its classifier, or other attention
+
+    def __str__(self) -> str:
+        parts = [f"{self.source}: {self.loaded} tensors loaded"]
+        if self.fresh:
+            parts.append(f"attention not in the file, starting fresh: {_first(self.fresh)}")
+        if self.unused:
+            parts.append(f"in the file but not used: {_first(self.unused)}")
+        return "; ".join(parts)
+
+
+def load_pretrained(backbone: AttentionResNet, source: str | os.PathLike[str]) -> LoadReport:
+    """Load `source` into `backbone`, in place; nothing in a file is run.
+
+    source: the path of a state dict of torchvision's ResNet or of a checkpoint of ours; or "imagenet", torchvision's best
+    weights of this depth, downloaded once to torch's cache
+    """
+    if source == "imagenet":
+        return load_state(backbone, _imagenet_state(backbone.arch), f"torchvision's {backbone.arch} (ImageNet)")
+    return load_state(backbone, _read(Path(source)), str(source))
+
+
+def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: str) -> LoadReport:
+    """Load `state` into `backbone`, in place. Nothing is changed if it does not fit."""
+    own = backbone.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    other_shape = [key for key in own if key in state and state[key].shape != own[key].shape]
+
+    # A counter that torchvision's older files lack; BatchNorm's default momentum does not read it.
+    lacking = [k for k in missing if not _is_attention(k) and not k.endswith("num_batches_tracked")]
+    foreign = [k for k in unexpected if not _is_attention(k) and not _is_classifier(k)]
+    misshapen = [k for k in other_shape if not _is_attention(k)]
+    problems = []
+    if misshapen:
+        key = misshapen[0]
+        shapes = f"{key} is {list(state[key].shape)} in the file, {list(own[key].shape)} here"
+        problems.append(f"{len(misshapen)} of another shape ({shapes}; {_first(misshapen)})")
+    if lacking:
+        problems.append(f"{len(lacking)} missing ({_first(lacking)})")
+    if foreign:
+        problems.append(f"{len(foreign)} unknown ({_first(foreign)})")
+    if problems:
+        raise WeightsError(f"{source}: not for {backbone.arch}: {', '.join(problems)}; use weights of the same arch")
+
+    fitting = {key: tensor for key, tensor in state.items() if key in own and key not in other_shape}
+    backbone.load_state_dict(fitting, strict=False)
+    fresh = [key for key in missing if _is_attention(key)] + other_shape
+    return LoadReport(source, len(fitting), tuple(fresh), tuple(unexpected + other_shape))
+
+
+def _is_attention(key: str) -> bool:
+    """True of names like `layer1.0.attention.fc.0.weight`; no name of torchvision's ResNet contains the word."""
+    return "attention" in key
+
+
+def _is_classifier(key: str) -> bool:
+    return key.startswith("fc.")
+
+
+def _first(keys: tuple[str, ...] | list[str], count: int = 4) -> str:
+    rest = len(keys) - count
+    return ", ".join(keys[:count]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _imagenet_state(arch: str) -> Mapping[str, Tensor]:
+    weights = get_model_weights(arch).DEFAULT
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+        raise WeightsError(
+            f"{weights.url}: cannot be downloaded ({error}); download it yourself and give the file's path instead"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The backbone's state dict: the file itself, or in a detector's checkpoint what "model" has under "backbone."."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such weight file") from None
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0][:120]
+        raise WeightsError(f"{path}: not a PyTorch weight file that can be read safely ({reason})") from error
+    state = content.get("model", content) if isinstance(content, Mapping) else content
+    if not _is_state_dict(state):
+        raise WeightsError(f"{path}: holds no state dict (tensors by name); use torch.save(net.state_dict(), path)")
+    prefix = "backbone."
+    of_backbone = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+    return of_backbone or dict(state)
+
+
+def _is_state_dict(state: Any) -> bool:
+    return isinstance(state, Mapping) and bool(state) and all(isinstance(v, Tensor) for v in state.values())

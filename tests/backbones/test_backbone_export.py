@@ -1,0 +1,69 @@
+"""Every variant is one graph: for torch.compile, and for ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from backbones import build_backbone
+from backbones.attention import ATTENTIONS
+
+FAST = ("emca-srm",)  # aggregation, statistics and a local gate in one; the others take the same road
+EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in ATTENTIONS]
+
+
+def off_its_starting_values(attention: str) -> nn.Module:
+    torch.manual_seed(0)
+    backbone = build_backbone("resnet18", attention).eval()
+    for name, parameter in backbone.named_parameters():
+        if "attention" in name:
+            parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    return backbone
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> None:
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_no_graph_break(attention: str) -> None:
+    backbone = off_its_starting_values(attention)
+    images = torch.randn(2, 3, 64, 64)
+    compiled = torch.compile(backbone, fullgraph=True, backend="eager")  # the default backend is in the slow test
+    with torch.no_grad():
+        for ours, expected in zip(compiled(images), backbone(images), strict=True):
+            torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_compiled_code_gives_the_same_maps_and_gradients(attention: str) -> None:
+    backbone = off_its_starting_values(attention)
+    images = torch.randn(2, 3, 64, 64)
+    compiled = torch.compile(backbone, fullgraph=True)
+    results = []
+    for network in (backbone, compiled):
+        backbone.zero_grad()
+        maps = network(images)
+        sum(m.square().mean() for m in maps).backward()
+        results.append((maps, [p.grad for p in backbone.parameters()]))
+    for ours, expected in zip(results[1][0] + tuple(results[1][1]), results[0][0] + tuple(results[0][1]), strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("attention", EACH)
+def test_onnx_export_gives_the_same_maps(attention: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the exporter is in requirements-export.txt")
+    runtime = pytest.importorskip("onnxruntime", reason="the runtime is in requirements-export.txt")
+    backbone = off_its_starting_values(attention)
+    images = torch.randn(1, 3, 64, 96)
+    torch.onnx.export(backbone, (images,), tmp_path / "backbone.onnx", dynamo=True, verbose=False)
+    session = runtime.InferenceSession(tmp_path / "backbone.onnx", providers=["CPUExecutionProvider"])
+    maps = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    with torch.no_grad():
+        for ours, expected in zip(maps, backbone(images), strict=True):
+            torch.testing.assert_close(torch.from_numpy(ours), expected, atol=1e-4, rtol=1e-3)

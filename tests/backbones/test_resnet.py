@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+
+from backbones import build_backbone
+from backbones.attention import ATTENTIONS, IN_BLOCK
+from backbones.attention.gate import PlainAdd
+from backbones.names import COVERAGES, PLACEMENTS
+from backbones.resnet import ARCHS
+
+torch.manual_seed(0)
+
+
+def test_without_attention_it_is_torchvisions_resnet() -> None:
+    reference = torchvision.models.resnet18(weights=None).eval()
+    classifier = build_backbone("resnet18", "none", num_classes=1000).eval()
+    backbone = build_backbone("resnet18", "none").eval()
+    classifier.load_state_dict(reference.state_dict())  # strict: the same names, all of them
+    backbone.load_state_dict(reference.state_dict(), strict=False)
+    x = torch.randn(2, 3, 64, 96)
+    stem = reference.maxpool(reference.relu(reference.bn1(reference.conv1(x))))
+    c3 = reference.layer2(reference.layer1(stem))
+    c4 = reference.layer3(c3)
+    with torch.no_grad():
+        assert torch.equal(classifier(x), reference(x))
+        for ours, theirs in zip(backbone(x), (c3, c4, reference.layer4(c4)), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("arch", "channels"),
+    [(arch, (128, 256, 512) if arch in ("resnet18", "resnet34") else (512, 1024, 2048)) for arch in ARCHS],
+)
+def test_maps_have_the_channels_and_strides_it_tells(arch: str, channels: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(arch, "emca-se")
+        maps = backbone(torch.zeros(1, 3, 224, 224))
+    assert backbone.channels == channels
+    assert backbone.strides == (8, 16, 32)
+    assert [tuple(m.shape) for m in maps] == [(1, channels[k], 28 >> k, 28 >> k) for k in range(3)]
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_any_image_size_works(attention: str) -> None:
+    backbone = build_backbone("resnet18", attention).eval()
+    with torch.no_grad():
+        shapes = [tuple(m.shape[2:]) for m in backbone(torch.randn(1, 3, 65, 97))]
+        tiny = [tuple(m.shape[2:]) for m in backbone(torch.randn(1, 3, 32, 32))]
+    assert shapes == [(9, 13), (5, 7), (3, 4)]  # ceil(65 / stride), ceil(97 / stride)
+    assert tiny == [(4, 4), (2, 2), (1, 1)]
+
+
+def test_a_feature_extractor_carries_no_classifier() -> None:
+    names = dict(build_backbone("resnet50", "se").named_parameters())
+    assert not any(name.startswith("fc.") for name in names)
+
+
+@pytest.mark.parametrize("attention", IN_BLOCK)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_placement_says_which_blocks_carry_attention(attention: str, placement: str) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone("resnet34", attention, placement)
+    for stage in backbone.stages():
+        carries = [not isinstance(block.attention, PlainAdd) for block in stage]
+        expected = {"all": {*range(len(stage))}, "first": {0}, "last": {len(stage) - 1}}[placement]
+        assert carries == [k in expected for k in range(len(stage))]
+
+
+def randomise(network: torch.nn.Module) -> torch.nn.Module:
+    """Move the attention off its starting values, which (zeros, ones) would hide mistakes."""
+    for name, parameter in network.named_parameters():
+        if "attention" in name:
+            parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    return network
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_each_image_is_seen_alone_and_batch_size_1_works(attention: str) -> None:
+    backbone = randomise(build_backbone("resnet18", attention)).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        together, alone = backbone(images), backbone(images[1:])
+    for both, one in zip(together, alone, strict=True):
+        torch.testing.assert_close(both[1:], one, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_channels_last_gives_the_same_maps_and_stays_channels_last(attention: str) -> None:
+    backbone = randomise(build_backbone("resnet18", attention)).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = backbone(images)
+        got = backbone.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    for ours, plain in zip(got, expected, strict=True):
+        assert ours.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_bfloat16_autocast_trains_and_stays_near_float32(attention: str) -> None:
+    backbone = randomise(build_backbone("resnet18", attention))
+    images = torch.randn(4, 3, 64, 64)
+    backbone.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = backbone(images)
+    with torch.no_grad():
+        full = backbone(images)
+    for h, f in zip(half, full, strict=True):
+        assert h.dtype == torch.bfloat16  # the gate must not widen the map
+        assert (h.float() - f).abs().mean() < 0.02 * f.abs().mean() + 1e-3
+    backbone.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(m.float().square().mean() for m in backbone(images))
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("choice", "name", "nearest", "all_valid"),
+    [
+        ("arch", "ResNet-50", "resnet50", ARCHS),
+        ("attention", "emca_se", "emca-se", ATTENTIONS),
+        ("placement", "frist", "first", PLACEMENTS),
+        ("coverage", "1,n", "1,N", COVERAGES),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_valid_names(
+    choice: str, name: str, nearest: str, all_valid: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        build_backbone(**{choice: name})
+    message = str(caught.value)
+    assert f"unknown {choice} {name!r}: did you mean {nearest!r}?" in message
+    assert message.endswith(" | ".join(all_valid))
+    assert "\n" not in message
+
+
+def test_choices_that_would_do_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="emca-se, which sits in the first block"):
+        build_backbone(attention="emca-se", placement="all")
+    with pytest.raises(ValueError, match="residual_gate"):
+        build_backbone(attention="se", residual_gate=True)
