@@ -58,9 +58,7 @@ class Evaluation:
         parts.append(self._coco_table())
         if self.speed:
             parts.append(self._speed_line())
-        parts.extend(
-            textwrap.fill(f"note: {note}", 80, subsequent_indent=" " * 6, break_long_words=False) for note in self.notes()
-        )
+        parts.extend(textwrap.fill(f"note: {note}", 80, subsequent_indent=" " * 6) for note in self.notes())
         return "\n\n".join(parts)
 
     def notes(self) -> list[str]:

@@ -78,7 +78,7 @@ def evaluate_class(
     # A detection of another class matters only where it is small: then it may take an object away.
     highest_limit = max(difficulty.min_height for difficulty in DIFFICULTIES)
     candidates = detections.select(detections.named(name) | (np.abs(heights(detections)) < highest_limit))
-    excused = _mostly_inside(candidates, ground_truth.select(ground_truth.named(DONT_CARE)), limit)
+    excused = mostly_inside(candidates, ground_truth.select(ground_truth.named(DONT_CARE)), limit)
     pairs = overlapping(objects, candidates, limit)
     return {
         difficulty.name: _curve(objects, candidates, excused, pairs, name, difficulty) for difficulty in DIFFICULTIES
@@ -197,7 +197,7 @@ def _match_at_thresholds(
     )
 
 
-def _mostly_inside(detections: Columns, regions: Columns, limit: float) -> BoolArray:
+def mostly_inside(detections: Columns, regions: Columns, limit: float) -> BoolArray:
     """[n] whether more than `limit` of the detection's own area lies in one DontCare region."""
     inside = np.zeros(len(detections), np.bool_)
     detection, _, shared = intersections(detections, regions)
