@@ -17,6 +17,8 @@ from detector.video.frames import Stamp
 
 _BT601 = 6  # SMPTE 170M: the matrix of OpenCV's RGB -> YUV; written into the file so that players undo the same one
 _LIMITED_RANGE = 1
+# No B-frames: with them an mp4 orders frames by decoding time, and the duration of a variable frame rate gets lost.
+_X264 = {"preset": "veryfast", "crf": "23", "bf": "0"}
 
 
 class VideoEncoder:
@@ -39,7 +41,7 @@ class VideoEncoder:
             os.path.abspath(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
         )
         self._stream: av.video.stream.VideoStream = self._container.add_stream(
-            "libx264", rate=stamp.rate.limit_denominator(60_000), options={"preset": "veryfast", "crf": "23"}
+            "libx264", rate=stamp.rate.limit_denominator(60_000), options=_X264
         )
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         context = self._stream.codec_context

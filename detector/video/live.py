@@ -42,7 +42,7 @@ class NetworkCamera:
         self.where = where
 
     def pictures(self, timeout: float, stop: threading.Event) -> Iterator[tuple[float | None, float, Picture]]:
-        options = {"fflags": "nobuffer"}
+        options = {}
         if self.url.startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # UDP loses packets, and frames tear
         container, stream = open_video(self.url, options, timeout)
@@ -167,7 +167,7 @@ class LiveSource:
         while not done.is_set():
             offset: float | None = None  # stream clock -> seconds since the first frame, anew for each connection
             try:
-                for clock, rate, picture in self.camera.pictures(min(10.0, self.patience), done):
+                for clock, rate, picture in self.camera.pictures(min(10.0, self.patience / 3), done):
                     last_frame = time.monotonic()
                     started = last_frame if started is None else started
                     arrived = last_frame - started

@@ -20,7 +20,9 @@ IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".avif")
 )
 VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".3gp", ".ogv", ".gif", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".mjpeg", ".mjpg", ".vob", ".mxf")
+    (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".ogv", ".gif", ".wmv", ".asf", ".flv", ".mxf", ".vob")
+) | frozenset(
+    (".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".mjpeg", ".mjpg")
 )
 URL = re.compile(r"(rtsps?|rtmps?|https?|udp|rtp|srt|tcp)://", re.IGNORECASE)
 
@@ -119,7 +121,9 @@ def _read_list(path: Path) -> list[Item]:
             continue
         beside = path.parent / line
         here = Path(line)
-        items.append(_file(here if here.exists() and not beside.exists() else beside))  # a missing one is told in its turn
+        items.append(
+            _file(here if here.exists() and not beside.exists() else beside)
+        )  # a missing one is told in its turn
     if not items:
         raise ValueError(f"{path}: the list is empty; write one image or video path a line")
     return items

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from fakes import CLASSES, decode, picture
+
+from data.kitti import read_labels
+from detector.detections import Detections
+from detector.video import sinks
+from detector.video.encoder import VideoEncoder
+from detector.video.frames import Frame, Stamp
+from detector.video.sinks import Result, make_sinks
+
+FOUND = Detections(
+    np.array([[10.5, 20.25, 40, 60], [-5, 80, 30, 200]], np.float32), np.array([0.9, 0.3], np.float32), np.array([0, 1])
+)
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+def image_frame(name="drive/000007"):
+    return Frame(f"/in/{name}.png", name, "image", 0, 0.0, picture())
+
+
+def video_frame(number, name="clip", rate=10, height=96, width=160):
+    stamp = Stamp(number, 1, Fraction(1, rate), Fraction(rate))
+    return Frame(f"/in/{name}.mp4", name, "video", number, number / rate, picture(number, height, width), stamp)
+
+
+def write(tmp_path, saves, *results, crops=False, ids=False):
+    made = make_sinks(tmp_path, saves, crops, False, ids, "", threading.Event())
+    for result in results:
+        for sink in made:
+            sink.write(result)
+    for sink in made:
+        sink.close()
+
+
+def test_a_line_of_detections_jsonl_has_the_fixed_keys_and_the_boxes_in_pixels(tmp_path):
+    write(tmp_path, ["json"], Result(video_frame(3), FOUND, CLASSES), Result(image_frame(), NOTHING, CLASSES))
+    first, second = map(json.loads, (tmp_path / "detections.jsonl").read_text().splitlines())
+    assert first == {
+        "source": "/in/clip.mp4",
+        "frame": 3,
+        "time_s": 0.3,
+        "width": 160,
+        "height": 96,
+        "detections": [
+            {"class": "Car", "score": 0.9, "box": [10.5, 20.25, 40.0, 60.0]},
+            {"class": "Pedestrian", "score": 0.3, "box": [-5.0, 80.0, 30.0, 200.0]},
+        ],
+    }
+    assert second["detections"] == [] and second["frame"] == 0
+
+
+def test_ids_are_written_when_tracking(tmp_path):
+    write(tmp_path, ["json", "csv"], Result(video_frame(0), FOUND, CLASSES, [7, None]), ids=True)
+    line = json.loads((tmp_path / "detections.jsonl").read_text())
+    assert [found["id"] for found in line["detections"]] == [7, None]
+    rows = list(csv.DictReader(open(tmp_path / "detections.csv")))
+    assert [row["id"] for row in rows] == ["7", ""]
+
+
+def test_csv_has_a_line_for_each_object(tmp_path):
+    write(tmp_path, ["csv"], Result(video_frame(3), FOUND, CLASSES), Result(image_frame(), NOTHING, CLASSES))
+    rows = list(csv.DictReader(open(tmp_path / "detections.csv")))
+    assert len(rows) == 2
+    assert rows[0] == dict(source="/in/clip.mp4", frame="3", time_s="0.3", x1="10.5", y1="20.25", x2="40.0", y2="60.0", score="0.9", **{"class": "Car"})
+
+
+def test_kitti_files_read_back_exactly_and_are_empty_where_nothing_was_found(tmp_path):
+    write(tmp_path, ["kitti"], Result(video_frame(3), FOUND, CLASSES), Result(image_frame(), NOTHING, CLASSES))
+    car, pedestrian = read_labels(tmp_path / "kitti/clip/000003.txt")
+    assert (car.name, car.box, car.score) == ("Car", (10.5, 20.25, 40.0, 60.0), float(np.float32(0.9)))
+    assert pedestrian.name == "Pedestrian" and len((tmp_path / "kitti/clip/000003.txt").read_text().split()) == 32
+    assert (tmp_path / "kitti/drive/000007.txt").read_text() == ""
+
+
+def test_pictures_of_images_go_to_images_and_those_of_videos_too_unless_saved_as_video(tmp_path):
+    write(tmp_path / "a", ["image"], Result(image_frame(), FOUND, CLASSES), Result(video_frame(2), FOUND, CLASSES))
+    assert cv2.imread(str(tmp_path / "a/image/drive/000007.jpg")).shape == (96, 160, 3)
+    assert (tmp_path / "a/image/clip/000002.jpg").exists()
+    write(tmp_path / "b", ["image", "video"], Result(image_frame(), FOUND, CLASSES), Result(video_frame(2), FOUND, CLASSES))
+    assert (tmp_path / "b/image/drive/000007.jpg").exists() and not (tmp_path / "b/image/clip").exists()
+    assert (tmp_path / "b/video/clip.mp4").exists()
+
+
+def test_crops_are_cut_at_the_image_border_and_sorted_by_class(tmp_path):
+    write(tmp_path, [], Result(video_frame(0), FOUND, CLASSES), crops=True)
+    assert cv2.imread(str(tmp_path / "crops/Car/clip/000000_0.jpg")).shape == (40, 30, 3)  # rows 20-60, columns 10-40
+    assert cv2.imread(str(tmp_path / "crops/Pedestrian/clip/000000_1.jpg")).shape == (16, 30, 3)  # rows 80-96, columns 0-30
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 160), (95, 161), (375, 1242)])
+def test_a_video_plays_in_a_browser_even_sides_h264_420_with_its_index_in_front(tmp_path, height, width):
+    import av
+
+    frames = [video_frame(n, height=height, width=width) for n in range(8)]
+    write(tmp_path, ["video"], *(Result(frame, NOTHING, CLASSES) for frame in frames))
+    path = tmp_path / "video/clip.mp4"
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.height, stream.width) == (height + height % 2, width + width % 2)
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+    images, times, duration = decode(path)
+    assert len(images) == 8 and times == [n / 10 for n in range(8)] and duration == 0.8
+    difference = np.abs(images[5][:height, :width].astype(int) - frames[5].image)
+    assert difference.mean() < 3 and np.median(np.abs(images[5][41:54, 22:38, :].astype(int) - (250, 30, 30))) < 12
+
+
+def test_a_variable_frame_rate_comes_out_as_it_went_in(tmp_path):
+    times = [0, 40, 90, 400, 440, 1500]
+    encoder = None
+    for number, time in enumerate(times):
+        stamp = Stamp(1_000_000 + time, 40, Fraction(1, 1000), Fraction(25))
+        encoder = encoder or VideoEncoder(tmp_path / "v.mp4", picture(), stamp)
+        encoder.write(picture(number), stamp)
+    encoder.close()
+    images, out, duration = decode(tmp_path / "v.mp4")
+    assert [round(1000 * t) for t in out] == times and abs(duration - 1.54) < 1e-6 and len(images) == 6
+
+
+def test_a_stream_that_changes_its_size_goes_on_in_the_size_of_its_first_frame(tmp_path):
+    first, second = video_frame(0), video_frame(1, height=192, width=320)
+    write(tmp_path, ["video"], Result(first, NOTHING, CLASSES), Result(second, NOTHING, CLASSES))
+    images, *_ = decode(tmp_path / "video/clip.mp4")
+    assert [image.shape for image in images] == [(96, 160, 3)] * 2
+
+
+def test_no_half_written_file_stands_under_a_final_name(tmp_path):
+    made = make_sinks(tmp_path, ["video"], False, False, False, "", threading.Event())
+    made[0].write(Result(video_frame(0), NOTHING, CLASSES))
+    assert not (tmp_path / "video/clip.mp4").exists()
+    made[0].end("clip")
+    assert [path.name for path in (tmp_path / "video").iterdir()] == ["clip.mp4"]
+
+
+def test_show_without_a_display_or_with_a_headless_opencv_is_told_in_a_line(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sinks.sys, "platform", "linux")
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           QT5\n")
+    with pytest.raises(ValueError, match="no display"):
+        sinks.require_window()
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
+    with pytest.raises(ValueError, match="headless"):
+        sinks.require_window()
+
+
+def test_the_window_shows_each_frame_and_q_stops_the_run(monkeypatch):
+    stop, shown = threading.Event(), []
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append((title, image[50, 10].tolist())))
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: ord("q") if len(shown) == 2 else -1)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 1.0)
+    window = sinks.WindowSink(stop)
+    window.write(Result(video_frame(0), NOTHING, CLASSES))
+    assert not stop.is_set() and shown == [("/in/clip.mp4", [30, 30, 250])]  # OpenCV shows blue, green, red
+    window.write(Result(video_frame(1), NOTHING, CLASSES))
+    assert stop.is_set()
