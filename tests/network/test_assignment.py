@@ -148,11 +148,11 @@ def test_a_labelled_object_within_an_ignore_region_is_still_learnt():
     assert result.index.tolist() == [STARTS[1] + 3 * (2 * 6 + 2) + 2]
 
 
-def test_the_shares_of_an_object_sum_to_one():
+def test_positives_are_no_negatives_and_the_shares_of_an_object_sum_to_one():
     objects = [(0, 0, *boxed(40, 40, 40, 71)), (0, 1, *boxed(44, 40, 38, 70)), (1, 0, *boxed(10, 10, 9, 20))]
-    result = assign(
-        predictions_at_anchors(2), targets_of(objects), ANCHORS, SIZES, STRIDES, LossSettings(assignment="neighbours")
-    )
+    chosen = LossSettings(assignment="neighbours", ignore_iou=1)
+    result = assign(predictions_at_anchors(2), targets_of(objects), ANCHORS, SIZES, STRIDES, chosen)
+    assert not result.negative[result.image, result.index].any()
     sums = torch.zeros(3).index_add_(0, result.row, result.share)
     torch.testing.assert_close(sums, torch.ones(3))
 

@@ -71,6 +71,13 @@ def test_a_centre_on_the_far_border_is_encoded_to_within_a_thousandth_of_a_pixel
     torch.testing.assert_close(Coder().decode(Coder().encode(box, at), at), box, rtol=0, atol=1e-3)
 
 
+def test_a_centre_out_of_reach_is_given_the_nearest_that_is_in_reach():
+    at = place(3, 2, (16, 24), 8)
+    share, size = Coder().fractions(torch.tensor([[-1000.0, 0, -990, 1e6]], dtype=torch.float64), at)
+    assert share.tolist() == [[0, 1]]
+    assert size[0].tolist() == pytest.approx([math.log(10 / 16), math.log(1000 / 16)])
+
+
 def test_the_grid_counts_levels_rows_columns_anchors_in_this_order():
     grid = make_grid([(4, 6), (2, 3), (1, 2)], ANCHORS, (8, 16, 32))
     assert len(grid.cells) == 3 * (24 + 6 + 2)
@@ -90,10 +97,10 @@ def test_448_square_gives_12348_predictions():
 
 def test_a_raw_channel_lands_at_its_anchor_place_and_meaning():
     raw_maps = [torch.zeros(2, 3 * 7, h, w) for h, w in ((4, 6), (2, 3), (1, 2))]
-    raw_maps[1][1, 2 * 7 + 4, 1, 2] = 5.0  # image 1, third anchor, objectness, row 1, column 2 at stride 16
+    raw_maps[0][1, 2 * 7 + 4, 1, 2] = 5.0  # image 1, third anchor, objectness, row 1, column 2 at stride 8
     flat = flatten_maps(raw_maps, 3)
     assert flat.shape == (2, 96, 7)
-    assert flat.nonzero().tolist() == [[1, 3 * 24 + 3 * (1 * 3 + 2) + 2, 4]]
+    assert flat.nonzero().tolist() == [[1, 3 * (1 * 6 + 2) + 2, 4]]
 
 
 def test_memory_format_does_not_change_the_order():
