@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_pieces import ANCHORS
 
@@ -36,6 +36,7 @@ def test_encode_by_hand():
     assert encoded.tolist()[0] == pytest.approx([0, math.log(3), math.log(2), 0])
 
 
+@settings(deadline=None)
 @given(
     t=st.tuples(coordinate, coordinate, st.floats(-4.1, 4.1), st.floats(-4.1, 4.1)),
     cell=st.tuples(st.integers(0, 155), st.integers(0, 55)),
