@@ -1,7 +1,8 @@
 """Checkpoints: written atomically, read without running anything from the file, self-contained.
 
-A file holds a plain dict: format, config, classes, resize, normalisation, versions, metrics, `model` (the averaged weights,
-the ones to use) and, in last.pt, `training` (raw weights, optimiser, scaler, random states, position) to resume from.
+A file holds a plain dict: format, config, classes, anchors, resize, normalisation, versions, metrics, `model` (the
+averaged weights, the ones to use) and, in last.pt, `training` to resume from (raw weights, optimiser, random states,
+position).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from data.kitti import class_set
 from detector.config import Config, ConfigError, parse_config
-from detector.network.yolov3 import YOLOv3, build_detector
+from detector.network.build import build_detector
+from detector.network.yolov3 import MEAN, STD, YOLOv3
 
 FORMAT = "kitti-attention-detector/1"
 
@@ -49,17 +51,13 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Temporary file, fsync, rename: a crash at any moment leaves the old file or the new one, never half of one."""
-    network = {"mean": None, "std": None}
-    for name in network:
-        if name in checkpoint.model:
-            network[name] = checkpoint.model[name].flatten().tolist()
     content = {
         "format": FORMAT,
         "config": checkpoint.config.model_dump(mode="json"),
         "classes": list(checkpoint.classes),
         "anchors": [list(pair) for pair in checkpoint.config.network.anchors],
         "resize": {"policy": checkpoint.config.data.resize, "size": list(checkpoint.config.size)},
-        "normalisation": network,
+        "normalisation": {"mean": list(MEAN), "std": list(STD)},
         "versions": {"torch": str(torch.__version__)},
         "metrics": checkpoint.metrics,
         "model": dict(checkpoint.model),
@@ -77,7 +75,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         partial.unlink(missing_ok=True)
         kept = "the previous one is intact" if path.exists() else "nothing was written"
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault).splitlines()[0]
-        raise CheckpointError(f"{path}: could not be saved ({reason}); {kept}. Free some space or choose another folder") from None
+        advice = "free some space or choose another folder"
+        raise CheckpointError(f"{path}: could not be saved ({reason}); {kept}; {advice}") from None
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -88,10 +87,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as fault:
-        raise CheckpointError(f"{path}: not a checkpoint that can be loaded safely ({str(fault).splitlines()[0]:.120})") from None
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise CheckpointError(f"{path}: not a checkpoint that can be loaded safely ({reason:.120})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format", "no format entry") if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path}: not a checkpoint of this project (expected format {FORMAT!r}, found {found!r:.80})")
+        raise CheckpointError(f"{path}: not a checkpoint of this project (expected {FORMAT!r}, found {found!r:.80})")
     try:
         config = parse_config(content["config"], where=f"{path}: config")
         return Checkpoint(config, content["model"], content["metrics"], content["training"])

@@ -1,4 +1,4 @@
-"""Every setting once: typed, validated, documented. YAML files and `section.key=value` overrides become one frozen Config."""
+"""Every setting once: typed, validated, documented. YAML and `section.key=value` overrides become one frozen Config."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from data.batches import size_choices
 from data.settings import DataSettings, Settings
 from detector.network.settings import LossSettings, NetworkSettings
 
@@ -25,8 +26,9 @@ class PhaseSettings(Settings):
     size: int | tuple[int, int] = Field(
         448, description="input size: one number for a square, or [height, width]; multiples of 32"
     )
-    multi_scale: tuple[float, float] | None = Field(
-        None, description="random size of every batch: [smallest, largest] as factors of size; null keeps it fixed"
+    size_range: tuple[int, int] | None = Field(
+        None,
+        description="random height of every batch: [smallest, largest]; the width keeps size's aspect; null keeps size",
     )
     epochs: int = Field(30, ge=1, description="passes over the training split")
     batch_size: int = Field(16, ge=1, description="images a step, over all processes and accumulated micro-batches")
@@ -39,8 +41,8 @@ class PhaseSettings(Settings):
     def _sizes_make_sense(self) -> PhaseSettings:
         if any(side < 32 or side % 32 for side in self.height_width):
             raise ValueError(f"size {self.size} must be multiples of 32, for example 224, 448 or [256, 832]")
-        if self.multi_scale is not None and not 0 < self.multi_scale[0] <= self.multi_scale[1]:
-            raise ValueError(f"multi_scale {list(self.multi_scale)} must be [smallest, largest], for example [0.75, 1.25]")
+        if self.size_range is not None:
+            size_choices(self.height_width, self.size_range)
         return self
 
 
@@ -65,9 +67,9 @@ class TrainSettings(Settings):
     channels_last: bool = Field(True, description="memory format that convolutions like best")
     compile: bool = Field(False, description="torch.compile the network (a minute of warm-up; pays on GPUs)")
     accumulate: int = Field(1, ge=1, description="micro-batches a step, for batches that do not fit in memory")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that are evaluated; 0 switches off")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that are evaluated; 0: none")
     sync_bn: bool = Field(False, description="BatchNorm statistics over all processes")
-    freeze_stem: bool = Field(False, description="keep the backbone's stem and first stage fixed (for pretrained weights)")
+    freeze_stem: bool = Field(False, description="keep stem and first stage fixed (for pretrained weights)")
     freeze_bn: bool = Field(False, description="keep the backbone's BatchNorm statistics and weights fixed")
     bad_steps: int = Field(5, ge=1, description="non-finite steps in a row after which training stops")
     validate_every: int = Field(1, ge=0, description="epochs between validations; 0 validates only at the end")
@@ -75,7 +77,9 @@ class TrainSettings(Settings):
         "mAP50", description="metric that chooses best.pt: COCO mAP50 or AP, or the moderate AP40 of one class"
     )
     patience: int = Field(0, ge=0, description="stop after this many validations without a better one; 0 never does")
-    save_minutes: float = Field(5.0, ge=0, description="minutes between saves of last.pt within an epoch; 0 saves every step")
+    save_minutes: float = Field(
+        5.0, ge=0, description="minutes between saves of last.pt within an epoch; 0 saves every step"
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="CPU threads of the network; 0 takes all cores")
     runs: str = Field("runs", description="folder that holds the run folders")
@@ -103,36 +107,40 @@ class Config(Settings):
     def _parts_fit_together(self) -> Config:
         for k, phase in enumerate(self.phases):
             if phase.batch_size % self.train.accumulate:
-                raise ValueError(
-                    f"phases.{k}.batch_size {phase.batch_size} does not divide by train.accumulate {self.train.accumulate}"
-                )
+                found = f"phases.{k}.batch_size {phase.batch_size}"
+                raise ValueError(f"{found} does not divide by train.accumulate {self.train.accumulate}")
+        if self.loss.assignment == "neighbours" and self.network.xy_scale < 2:
+            raise ValueError(
+                f"loss.assignment neighbours needs network.xy_scale=2 (now {self.network.xy_scale:g}): "
+                "a box predicted in a neighbouring cell must be able to reach its centre"
+            )
         epochs = sum(phase.epochs for phase in self.phases)
         if self.optimizer.warmup_epochs > epochs:
-            raise ValueError(
-                f"optimizer.warmup_epochs {self.optimizer.warmup_epochs} is longer than the {epochs} epochs of all phases"
-            )
+            found = f"optimizer.warmup_epochs {self.optimizer.warmup_epochs}"
+            raise ValueError(f"{found} is longer than the {epochs} epochs of all phases")
         return self
 
 
 # What may differ when a run is resumed: it changes where and how fast the run goes, not what it computes.
 HARMLESS = frozenset(
-    "name data.root data.cache data.cache_limit_gb data.workers train.device train.threads train.save_minutes "
-    "train.validate_every train.patience train.best train.runs train.bad_steps".split()
+    ("name", "data.root", "data.cache", "data.cache_limit_gb", "data.cache_dir", "data.workers")
+    + ("train.device", "train.threads", "train.save_minutes", "train.validate_every", "train.patience", "train.best")
+    + ("train.runs", "train.bad_steps")
 )
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file (and the one its `base:` names), applies `section.key=value` overrides, validates the whole."""
     values = _read_yaml(Path(path))
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"override {override!r}: expected section.key=value, for example optimizer.lr=0.05")
-        try:
-            _assign(values, key.split("."), _number_or(yaml.safe_load(text)))
-        except yaml.YAMLError:
-            raise ConfigError(f"override {override!r}: {text!r} is not a YAML value") from None
+    _apply(values, overrides)
     return parse_config(values, where=str(path))
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """A copy of `config` with `section.key=value` changes."""
+    values = config.model_dump(mode="json")
+    _apply(values, overrides)
+    return parse_config(values, where="overrides")
 
 
 def parse_config(values: dict[str, Any], where: str) -> Config:
@@ -189,6 +197,28 @@ def settings_help(width: int = 80) -> str:
         lines.append(f"  {name} = {default}   ({kind})")
         lines += textwrap.wrap(meaning, width, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
+
+
+def settings_page() -> str:
+    """The same as a Markdown page."""
+    rows = [[name, kind.replace("|", "\\|"), default, meaning] for name, kind, default, meaning in settings_table()]
+    lines = [f"| `{name}` | {kind} | {default} | {meaning} |" for name, kind, default, meaning in rows]
+    return (
+        "# Settings\n\nMade by `python -m detector.config`. A YAML file in `configs/` sets them, or `section.key=value` on\n"
+        "the command line. `base: other.yaml` in a file starts from that file. `phases.N` counts from 0.\n\n"
+        "| setting | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(lines)
+    )
+
+
+def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"override {text!r}: expected section.key=value, for example optimizer.lr=0.05")
+        try:
+            _assign(values, key.split("."), _number_or(yaml.safe_load(value)))
+        except yaml.YAMLError:
+            raise ConfigError(f"override {text!r}: {value!r} is not a YAML value") from None
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -252,7 +282,8 @@ def _number_or(value: Any) -> Any:
 
 
 def _explain(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"] if not str(part).startswith(("tuple", "int", "str", "constrained")))
+    noise = ("tuple", "int", "str", "constrained")  # pydantic's names for the branches of a union
+    where = ".".join(str(part) for part in error["loc"] if not str(part).startswith(noise))
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _valid_names(), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else "; `python train.py --help` lists them all"
@@ -265,7 +296,8 @@ def _explain(error: Any) -> str:
 def _valid_names() -> list[str]:
     names = [name for name, *_ in settings_table()]
     sections = {name.rsplit(".", 1)[0] for name in names if "." in name}
-    return names + [name.replace(".N.", f".{k}.") for name in names if ".N." in name for k in range(3)] + sorted(sections)
+    phases = [name.replace(".N.", f".{k}.") for name in names if ".N." in name for k in range(3)]
+    return names + phases + sorted(sections)
 
 
 def _type_name(annotation: Any) -> str:
@@ -283,3 +315,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_plain(item) for item in value) + "]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    print(settings_page())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Best first. boxes [n, 4] float32 x1 y1 x2 y2 in pixels of the original image, scores [n] float32, labels [n] int64."""
+    """Best first. boxes [n, 4] x1 y1 x2 y2 in pixels of the original image, scores [n] and labels [n]."""
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
@@ -18,3 +18,8 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def above(self, score: float) -> Detections:
+        """Those with at least this score."""
+        kept = self.scores >= score
+        return Detections(self.boxes[kept], self.scores[kept], self.labels[kept])

@@ -1,4 +1,4 @@
-"""Which arithmetic is fastest and sound on this machine: measured, because CPU flags alone do not tell."""
+"""Which device to run on, and which arithmetic is fastest there: measured, because CPU flags alone do not tell."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The autocast region of "bf16" or "fp16"; nothing for "fp32"."""
     return torch.autocast(device.type, DTYPES[precision]) if precision in DTYPES else nullcontext()
+
+
+def pick_device(name: str) -> torch.device:
+    """auto takes a GPU where there is one. Raises ValueError for a device this machine does not have."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ValueError(f"device {name!r}: this machine shows {count} CUDA devices; use cpu or auto")
+    return device
 
 
 def pick_precision(wanted: str, device: torch.device) -> str:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from detector.network.boxes import Coder, decode_maps
 
-_MEAN = (123.675, 116.28, 103.53)  # ImageNet, 0..255
-_STD = (58.395, 57.12, 57.375)
+MEAN = (123.675, 116.28, 103.53)  # ImageNet, 0..255
+STD = (58.395, 57.12, 57.375)
 _PRIOR_OBJECTS = 5.4  # objects in a KITTI frame, on average
 _PRIOR_SIZE = 448  # input size for which the prior is right
 
@@ -70,8 +70,8 @@ class YOLOv3(nn.Module):
         self.coder = coder or Coder()
         self.register_buffer("anchors", anchors.clone())
         # Derived from constants, so not part of a checkpoint.
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
         c3, c4, c5 = cast("tuple[int, int, int]", backbone.channels)
         n3, n4, n5 = (_scaled(channels, width) for channels in (128, 256, 512))

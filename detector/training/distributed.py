@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from detector.precision import pick_device
+
 TIMEOUT = timedelta(minutes=10)  # a rank that waits longer than this for another one gives up
 
 
@@ -61,19 +63,6 @@ class World:
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier()
-
-
-def pick_device(name: str) -> torch.device:
-    """auto takes a GPU where there is one. Raises ValueError for a device this machine does not have."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use cpu or auto")
-    return device
 
 
 def join_world(device_name: str) -> World:

@@ -6,17 +6,20 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from detector.config import Config
+from detector.evaluation.evaluator import Evaluation
+from detector.training.progress import Progress
+from detector.training.validation import Validation
 
 
 class RunLog:
@@ -52,15 +55,20 @@ class RunLog:
                 disable=not sys.stderr.isatty(), file=sys.stderr,
             )  # fmt: skip
 
-    def step(self, step: int, scalars: Mapping[str, float], parts: str) -> None:
+    def step(self, progress: Progress, parts: Mapping[str, float], lr: float, size: Sequence[int]) -> None:
+        """One optimiser step: moves the bar, and the curves of TensorBoard."""
+        rate = progress.images_per_second
         if self._bar is not None:
-            self._bar.set_postfix_str(parts, refresh=False)
+            losses = " ".join(f"{name[:5]} {value:.2f}" for name, value in parts.items())
+            self._bar.set_postfix_str(f"{losses} lr {lr:.2g} {size[0]}x{size[1]} {rate:.1f} img/s", refresh=False)
             self._bar.update()
         if self._events is not None:
-            for name, value in scalars.items():
-                self._events.add_scalar(f"train/{name}", value, step)
+            for name, value in {**parts, "lr": lr, "images_per_second": rate}.items():
+                self._events.add_scalar(f"train/{name}", value, progress.step)
 
-    def end_epoch(self, row: Mapping[str, Any], line: str) -> None:
+    def end_epoch(
+        self, row: Mapping[str, Any], epochs: int, seconds_left: float, validation: Validation | None
+    ) -> None:
         """Adds a row to metrics.csv (rewritten whole, so that it is never torn) and prints the epoch's line."""
         if self._bar is not None:
             self._bar.close()
@@ -74,18 +82,21 @@ class RunLog:
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.folder / "metrics.csv", text.getvalue())
-        self.say(line)
+        self.say(_epoch_line(row, epochs, seconds_left))
+        if validation:
+            self.say(f"    {validation.line}")
+            self._show_validation(int(row["step"]), validation)
 
-    def validation(self, step: int, metrics: Mapping[str, float], pictures: list[NDArray[np.uint8]], curves: Any) -> None:
+    def _show_validation(self, step: int, validation: Validation) -> None:
         """Metrics, a few frames with their detections, and precision-recall curves to TensorBoard."""
         if self._events is None:
             return
-        for name, value in metrics.items():
+        for name, value in validation.metrics.items():
             self._events.add_scalar(f"val/{name}", value, step)
-        for k, picture in enumerate(pictures):
+        for k, picture in enumerate(validation.pictures):
             self._events.add_image(f"val/frame_{k}", picture, step, dataformats="HWC")
-        if curves is not None:
-            self._events.add_figure("val/precision_recall", curves, step)
+        if validation.evaluation is not None:
+            self._events.add_figure("val/precision_recall", precision_recall(validation.evaluation), step)
         self._events.flush()
 
     def close(self) -> None:
@@ -97,11 +108,29 @@ class RunLog:
             plot_run(self.folder, self.rows)
 
 
+def _epoch_line(row: Mapping[str, Any], epochs: int, seconds_left: float) -> str:
+    parts = " ".join(f"{name[5:]} {value:.3f}" for name, value in row.items() if name.startswith("loss_"))
+    return (
+        f"epoch {row['epoch']}/{epochs}  {row['height']}x{row['width']}  {parts}  lr {row['lr']:.2g}  "
+        f"{row['images_per_second']:.1f} img/s  wait {row['wait_share']:.0%}  left {seconds_left / 60:.0f} min"
+    )
+
+
+def precision_recall(evaluation: Evaluation) -> Figure:
+    """KITTI's curves, moderate difficulty, one line a class."""
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, levels in evaluation.kitti.items():
+        precision = levels["moderate"].precision
+        axes.plot([k / (len(precision) - 1) for k in range(len(precision))], precision, label=name)
+    axes.set(title="KITTI, moderate", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def plot_run(folder: Path, rows: list[dict[str, Any]]) -> None:
     """losses.png, ap.png and lr.png over epochs."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     def columns(prefix: str) -> list[str]:
         return [name for name in dict.fromkeys(key for row in rows for key in row) if name.startswith(prefix)]
 
