@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -206,7 +207,7 @@ def make_loader(
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,
         # the loader draws a seed for its workers from this one: torch's own stream stays as the training left it

@@ -47,9 +47,7 @@ def test_shapes_are_those_at_the_input_size_of_classes_in_the_set(tmp_path: Path
 def test_the_command_reads_a_data_set_or_a_folder_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_dataset(tmp_path / "kitti")
     for number, path in enumerate(sorted((root / "training/label_2").iterdir())):
-        path.write_text(
-            "".join(f"Car 0 0 0 1 1 {10 + 9 * k + number} {8 + 4 * k} 1 1 1 1 1 1 0\n" for k in range(8))
-        )
+        path.write_text("".join(f"Car 0 0 0 1 1 {10 + 9 * k + number} {8 + 4 * k} 1 1 1 1 1 1 0\n" for k in range(8)))
     assert main([str(root), "--size", "64x160"]) == 0
     assert main([str(root / "training/label_2"), "--resize", "letterbox"]) == 0
     out = capsys.readouterr().out
