@@ -1,6 +1,6 @@
 """KITTI-format driving scenes out of nothing, so that the demo and the tests need no download.
 
-    street (draws a World) -> world (what moves when) -> scene (one moment) -> painter (Frame: picture and labels) -> write
+    street (draws a World) -> world (what moves when) -> scene (one moment) -> painter (picture, labels) -> write
 
 `make_scenes` writes a dataset, `make_clip` a dashcam video with its labels, `render` paints one Scene.
 """

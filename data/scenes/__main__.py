@@ -10,14 +10,36 @@ from data.scenes.write import make_clip, make_scenes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data.scenes", description="Make KITTI-format driving scenes out of nothing.")
+    parser = argparse.ArgumentParser(
+        prog="python -m data.scenes", description="Make KITTI-format driving scenes out of nothing."
+    )
     parser.add_argument("root", metavar="ROOT", help="folder of the dataset: new, empty, or made by this command")
-    parser.add_argument("--frames", type=int, default=300, metavar="N", help="pictures to draw (default 300; 0: only the video)")
-    parser.add_argument("--video", metavar="FILE", help="also write a dashcam clip, FILE.mp4, and FILE_labels/ beside it")
-    parser.add_argument("--video-frames", type=int, default=100, metavar="N", help="length of the clip, at 10 frames a second (default 100)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed makes the same files (default 0)")
-    parser.add_argument("--val-share", type=float, default=0.2, metavar="P", help="share of the frames for validation (default 0.2)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes that draw (default: one a core)")
+    parser.add_argument(
+        "--frames", type=int, default=300, metavar="N", help="pictures to draw (default 300; 0: only the video)"
+    )
+    parser.add_argument(
+        "--video", metavar="FILE", help="also write a dashcam clip, FILE.mp4, and FILE_labels/ beside it"
+    )
+    parser.add_argument(
+        "--video-frames",
+        type=int,
+        default=100,
+        metavar="N",
+        help="length of the clip, at 10 frames a second (default 100)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="the same seed makes the same files (default 0)"
+    )
+    parser.add_argument(
+        "--val-share", type=float, default=0.2, metavar="P", help="share of the frames for validation (default 0.2)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes that draw (default: one a core)",
+    )
     options = parser.parse_args(arguments)
     try:
         if options.frames or not options.video:

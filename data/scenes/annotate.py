@@ -42,7 +42,9 @@ class Silhouette:
         x, y, width, height = cv2.boundingRect(mask) if mask.size else (0, 0, 0, 0)
         area = cv2.countNonZero(mask) if mask.size else 0
         corners = (left + x, top + y, left + x + width, top + y + height)
-        box = tuple(min(value / scale, limit) for value, limit in zip(corners, 2 * (WIDTH - 1, HEIGHT - 1), strict=True))
+        box = tuple(
+            min(value / scale, limit) for value, limit in zip(corners, 2 * (WIDTH - 1, HEIGHT - 1), strict=True)
+        )
         full = (float(extent[0, 0]), float(extent[0, 1]), float(extent[1, 0]), float(extent[1, 1]))
         return cls(actor, identity, area, (box[0], box[1], box[2], box[3]), full, scale)
 
@@ -75,16 +77,16 @@ def annotate(silhouettes: list[Silhouette], visible: np.ndarray, camera: Camera)
         labels.append(
             Label(
                 actor.name,
-                _rounded(silhouette.box),
+                _box(silhouette.box),
                 truncation=round(silhouette.truncation(), 2),
                 occlusion=occlusion(share),
                 alpha=round((alpha + math.pi) % (2 * math.pi) - math.pi, 2),
-                dimensions=_rounded(actor.size),
-                location=_rounded(place.tolist()),
+                dimensions=_triple(*actor.size),
+                location=_triple(*place.tolist()),
                 rotation_y=round(rotation, 2),
             )
         )
-    return labels + [Label(DONT_CARE, _rounded(box)) for box in _merged(clutter)]
+    return labels + [Label(DONT_CARE, _box(box)) for box in _merged(clutter)]
 
 
 def occlusion(share: float) -> int:
@@ -92,8 +94,13 @@ def occlusion(share: float) -> int:
     return 0 if share > 0.85 else 1 if share > 0.5 else 2 if share > 0.2 else 3
 
 
-def _rounded(values):  # type: ignore[no-untyped-def]
-    return tuple(round(float(value), 2) for value in values)
+def _box(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(float(value), 2) for value in box)
+    return x1, y1, x2, y2
+
+
+def _triple(a: float, b: float, c: float) -> tuple[float, float, float]:
+    return round(a, 2), round(b, 2), round(c, 2)
 
 
 def _merged(boxes: list[tuple[float, float, float, float]]) -> list[tuple[float, float, float, float]]:

@@ -19,7 +19,7 @@ _SHIFT = 4  # fractional bits of cv2's coordinates
 
 def paint_background(scene: Scene) -> np.ndarray:
     """[HEIGHT, WIDTH, 3] uint8 RGB, before the camera's own tone."""
-    camera, light = scene.camera, scene.light
+    camera = scene.camera
     image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     row = int(np.clip(round(camera.horizon) + 1, 8, HEIGHT - 8))
     image[:row] = _sky(scene, row)
@@ -31,7 +31,7 @@ def paint_background(scene: Scene) -> np.ndarray:
 
 
 def _sky(scene: Scene, rows: int) -> np.ndarray:
-    """[rows, WIDTH, 3] uint8: a gradient under flat heaps of cloud; nothing in it is sharp, so half the size will do."""
+    """[rows, WIDTH, 3] uint8: a gradient under heaps of cloud; nothing in it is sharp: half the size will do."""
     light, half = scene.light, rows // 2
     height = (np.linspace(rows, 0, half, dtype=np.float32) / 190)[:, None] ** 0.7
     sky = light.horizon + (light.zenith - light.horizon) * np.minimum(height, 1.1)  # [half, 3]
@@ -52,7 +52,9 @@ def _skyline(image: np.ndarray, scene: Scene, row: int) -> None:
     colour, height = scene.skyline
     light, rng = scene.light, np.random.default_rng((scene.seed, 11))
     columns = np.arange(-400, WIDTH + 401, 8)
-    profile = height * (0.4 + rng.random(len(columns)) + 0.8 * np.repeat(rng.random(len(columns) // 8 + 1), 8)[: len(columns)])
+    profile = height * (
+        0.4 + rng.random(len(columns)) + 0.8 * np.repeat(rng.random(len(columns) // 8 + 1), 8)[: len(columns)]
+    )
     keep = np.exp(-260 / light.visibility)
     lit = np.array(colour) * (light.ambient + 0.5 * light.sun) * keep + light.horizon * (1 - keep)
     shift = scene.camera.yaw * FOCAL
@@ -65,19 +67,16 @@ def _ground(scene: Scene, row: int) -> np.ndarray:
     camera, light = scene.camera, scene.light
     albedo = np.empty((HEIGHT - row, WIDTH, 3), np.uint8)
     albedo[:] = np.array(scene.ground, np.uint8)
-    for patch in scene.patches:
-        if patch.outline[:, 1].min() < camera.z + _FAR and patch.outline[:, 1].max() > camera.z - 2:
-            _fill(albedo, patch.outline, camera, row, patch.colour)
+    patches = [patch for patch in scene.patches if patch.start < camera.z + _FAR and patch.stop > camera.z - 2]
+    _fill(albedo, [patch.outline for patch in patches], [patch.colour for patch in patches], camera, row)
     brightness = _grain(camera, row) * _shadows(scene, row)
     depth = np.maximum(FOCAL * camera.height / (np.arange(row, HEIGHT) - camera.horizon + 0.5), 1.0)
     keep = np.exp(-depth / light.visibility).astype(np.float32)[:, None]
     lit = (light.ambient + light.sun * light.to_sun[1]).astype(np.float32)
     haze = light.horizon.astype(np.float32)
     scale = brightness * keep
-    ground = albedo.astype(np.float32)
-    cv2.multiply(ground, cv2.merge([scale * lit[0], scale * lit[1], scale * lit[2]]), ground)
-    ground += haze * (1 - keep)[..., None]
-    return _to_bytes(ground)
+    ground = cv2.multiply(albedo, cv2.merge([scale * lit[0], scale * lit[1], scale * lit[2]]), dtype=cv2.CV_32F)
+    return _to_bytes(ground + haze * (1 - keep)[..., None])
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:
@@ -85,30 +84,42 @@ def _to_bytes(image: np.ndarray) -> np.ndarray:
     return cv2.convertScaleAbs(image)
 
 
-def _fill(image: np.ndarray, outline: np.ndarray, camera: Camera, row: int, colour: Sequence[float] | float) -> None:
-    """Paint a polygon [n, 2] of (x, z) on the ground into an image that starts at a row."""
-    world = np.stack([outline[:, 0], np.zeros(len(outline)), outline[:, 1]], axis=1)
-    points = camera.to_camera(world)
-    if points[:, 2].min() < NEAR:
-        points = clip_near(points)
-        if len(points) < 3:
-            return
-    pixels = project(points) - (0.5, 0.5 + row)
-    if pixels[:, 0].max() < 0 or pixels[:, 0].min() > WIDTH or pixels[:, 1].min() > HEIGHT - row:
+def _fill(
+    image: np.ndarray, outlines: Sequence[np.ndarray], colours: Sequence[Sequence[float]], camera: Camera, row: int
+) -> None:
+    """Paint polygons [n, 2] of (x, z) on the ground into an image that starts at a row."""
+    if not outlines:
         return
-    fixed = np.round(np.clip(pixels, -20000, 20000) * 16).astype(np.int32)
-    cv2.fillPoly(image, [fixed], colour, cv2.LINE_AA, _SHIFT)
+    flat = np.concatenate(outlines)
+    points = camera.to_camera(np.insert(flat, 1, 0.0, axis=1))
+    stops = np.cumsum([len(outline) for outline in outlines])
+    starts = stops - [len(outline) for outline in outlines]
+    cut = np.minimum.reduceat(points[:, 2], starts) < NEAR
+    pixels = _on_image(points, row)
+    low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)
+    outside = (high[:, 0] < 0) | (low[:, 0] > WIDTH * 16) | (low[:, 1] > (HEIGHT - row) * 16)
+    for index in np.flatnonzero(cut | ~outside).tolist():
+        part = slice(starts[index], stops[index])
+        outline = _on_image(clip_near(points[part]), row) if cut[index] else pixels[part]
+        if len(outline) > 2:
+            cv2.fillPoly(image, [outline], colours[index], cv2.LINE_AA, _SHIFT)
+
+
+def _on_image(points: np.ndarray, row: int) -> np.ndarray:
+    """[n, 3] camera coordinates -> [n, 2] int32, in sixteenths of a pixel from the given row."""
+    pixels = project(np.maximum(points, (-np.inf, -np.inf, NEAR))) - (0.5, 0.5 + row)
+    return np.round(np.clip(pixels, -20000, 20000) * 16).astype(np.int32)
 
 
 @cache
 def _tile() -> np.ndarray:
     """Grain of asphalt, stone and grass: fine, coarse and blotchy noise around 1, without a seam."""
-    total = np.ones((_TILE_PIXELS, _TILE_PIXELS), np.float32)
+    total: np.ndarray = np.ones((_TILE_PIXELS, _TILE_PIXELS), np.float32)
     for size, strength in ((512, 0.05), (64, 0.05), (8, 0.07)):
         grid = np.pad(np.random.default_rng(size).normal(0, strength, (size, size)).astype(np.float32), 2, mode="wrap")
         scale = _TILE_PIXELS // size
         grown = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-        total += grown[2 * scale : 2 * scale + _TILE_PIXELS, 2 * scale : 2 * scale + _TILE_PIXELS]
+        total = total + grown[2 * scale : 2 * scale + _TILE_PIXELS, 2 * scale : 2 * scale + _TILE_PIXELS]
     return total
 
 
@@ -130,13 +141,12 @@ def _shadows(scene: Scene, row: int) -> np.ndarray:
     """[HEIGHT - row, WIDTH] float32: the share of the light that reaches the ground."""
     camera, light = scene.camera, scene.light
     cast, contact = (np.zeros((HEIGHT - row, WIDTH), np.uint8) for _ in range(2))
-    for actor in scene.actors:
-        if not actor.casts_shadow or abs(actor.z - camera.z) > 90:
-            continue
-        if light.shadow > 0.12:
-            _fill(cast, shadow_outline(actor, light), camera, row, 255)
-        middle = actor.footprint.mean(axis=0)
-        _fill(contact, middle + (actor.footprint - middle) * 1.06, camera, row, 255)
+    near = [actor for actor in scene.actors if abs(actor.z - camera.z) < 80]
+    if light.shadow > 0.12:
+        _fill(cast, [shadow_outline(actor, light) for actor in near], [(255,)] * len(near), camera, row)
+    feet = [actor.footprint for actor in near]
+    grown = [foot * 1.06 - foot.mean(axis=0) * 0.06 for foot in feet]
+    _fill(contact, grown, [(255,)] * len(near), camera, row)
     cv2.blur(cast, (3, 3), cast)
     cv2.blur(contact, (7, 3), contact)
     return (1 - cast.astype(np.float32) * (light.shadow / 255)) * (1 - contact.astype(np.float32) * (0.45 / 255))

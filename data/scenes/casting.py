@@ -1,4 +1,4 @@
-"""A large cast, each member built once and from its own number: whoever asks, in whatever order, meets the same ones."""
+"""A large cast, each member built once and from its own number: the same ones for whoever asks, in whatever order."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from data.scenes import people, scenery, vehicles
+from data.scenes import cars, heavy, people, scenery
 from data.scenes.mesh import Mesh
 from data.scenes.shapes import Shape
 
 _BUILDERS: dict[str, Callable[[np.random.Generator], Shape]] = {
-    "Car": vehicles.car,
-    "Van": vehicles.van,
-    "Truck": vehicles.truck,
-    "Tram": vehicles.tram,
-    "Misc": vehicles.trailer,
+    "Car": cars.car,
+    "Van": cars.van,
+    "Truck": heavy.truck,
+    "Tram": heavy.tram,
+    "Misc": heavy.trailer,
     "house": scenery.building,
     "tree": scenery.tree,
     "hedge": scenery.hedge,
@@ -29,8 +29,8 @@ _BUILDERS: dict[str, Callable[[np.random.Generator], Shape]] = {
     "bin": scenery.litter_bin,
 }
 _CAST = {"Car": 500, "Van": 150, "Truck": 150, "Tram": 60, "Misc": 100, "house": 120, "tree": 80}
-_FEW, _PEOPLE = 12, 300
-POSES = 16  # of a walking or pedalling person, in one turn
+_FEW, _PEOPLE = 12, 200
+POSES = 12  # of a walking or pedalling person, in one turn
 _NUMBERS = {name: number for number, name in enumerate([*_BUILDERS, "people"])}
 
 
@@ -57,10 +57,12 @@ def _posed(name: str, number: int, pose: int, strolling: bool) -> Mesh:
         return Mesh(people.cyclist(who, phase))
     if name == "Person_sitting":
         return Mesh(people.seated(who))
-    return Mesh(people.pedestrian(who, phase, 1.0 if strolling else 0.15))
+    return Mesh(people.pedestrian(who, phase if strolling else 1.0, 1.0 if strolling else 0.15))
 
 
 def person(name: str, number: int, phase: float = 0.0, strolling: bool = True) -> Mesh:
     """A Pedestrian, Cyclist or Person_sitting in the pose nearest to a phase (radians)."""
-    pose = 0 if name == "Person_sitting" else round(phase / (2 * math.pi) * POSES) % POSES
+    pose = round(phase / (2 * math.pi) * POSES) % POSES
+    if name == "Person_sitting" or not strolling:
+        pose = 0
     return _posed(name, number, pose, strolling)

@@ -37,7 +37,7 @@ class Line:
 
 
 class Mesh:
-    """points [V, 3]; polygon k has points starts[k]..starts[k+1], normals, centres, glows, extents (its size in metres).
+    """points [V, 3]; polygon k has points starts[k]..starts[k+1], normals, centres, glows, extents (its size, m).
 
     spheres [M, 4]; colours [C, 3], of the polygons first and of hulls and lines after them.
     """
@@ -81,9 +81,11 @@ class Mesh:
         self.glows = np.array(glows).reshape(-1, 1)
         self.spheres = np.concatenate(spheres) if spheres else np.zeros((0, 4))
         self.colours = np.array(colours, dtype=float).reshape(-1, 3)
-        drawn, starts_of = self.points[: starts[-1]], starts[:-1]
-        spans = [ufunc.reduceat(drawn, starts_of, axis=0) for ufunc in (np.maximum, np.minimum)] if self.count else [0, 0]
-        self.extents = (spans[0] - spans[1]).max(axis=1) if self.count else np.zeros(0)
+        self.extents = np.zeros(self.count)
+        if self.count:
+            drawn = self.points[: starts[-1]]
+            spans = np.maximum.reduceat(drawn, starts[:-1]) - np.minimum.reduceat(drawn, starts[:-1])
+            self.extents = spans.max(axis=1)
         self.bounds = np.array([bounds(part) for part in shape.parts])  # [parts, 2, 3]
         self.low, self.high = self.bounds[:, 0].min(axis=0), self.bounds[:, 1].max(axis=0)
         self.middles = self.bounds.mean(axis=1)

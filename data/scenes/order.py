@@ -36,7 +36,7 @@ def order_parts(mesh: Mesh, eye: np.ndarray) -> list[int]:
     # the plane at a's upper (lower) end parts it from b, and the eye is on b's side: a is behind b
     above = (high[:, None] <= low[None, :] + _SLACK) & (eye >= high)[:, None]
     below = (low[:, None] >= high[None, :] - _SLACK) & (eye <= low)[:, None]
-    behind = (above | below).any(axis=2)
+    behind = np.any(above | below, axis=2)
     return back_to_front(behind & ~behind.T, distance)
 
 

@@ -1,4 +1,4 @@
-"""From a Scene to a picture with labels: projection, shading, and the painter's algorithm on colour and identity at once."""
+"""From a Scene to a picture with labels: projection, shading, and the painter's algorithm on colour and identity."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import numpy as np
 from data.kitti import Label
 from data.scenes.annotate import Silhouette, annotate
 from data.scenes.background import paint_background, shadow_outline
-from data.scenes.camera import HEIGHT, NEAR, WIDTH, clip_near, project
-from data.scenes.light import Light
-from data.scenes.mesh import Faces, Line, Mesh, Spheres
+from data.scenes.camera import FOCAL, HEIGHT, NEAR, WIDTH, clip_near, project
+from data.scenes.mesh import Faces, Line, Spheres
 from data.scenes.order import order_actors, order_parts
 from data.scenes.scene import Actor, Scene
 
@@ -34,8 +33,8 @@ class Frame:
 
 def render(scene: Scene) -> Frame:
     """The same scene gives the same frame, to the last bit."""
-    canvas = np.zeros((HEIGHT, WIDTH, 4), np.uint8)  # red, green, blue, identity (0: nobody)
-    canvas[..., :3] = paint_background(scene)
+    canvas = cv2.cvtColor(paint_background(scene), cv2.COLOR_RGB2RGBA)
+    canvas[..., 3] = 0  # not opacity, but the identity of who is seen there (0: nobody)
     canvas = cv2.resize(canvas, (WIDTH * SUPER, HEIGHT * SUPER), interpolation=cv2.INTER_LINEAR)
     seen = [actor for actor in scene.actors if _in_view(actor, scene)]
     shades = [shadow_outline(a, scene.light).astype(np.float32) for a in seen if not a.name and a.mesh.high[1] > 2.8]
@@ -79,7 +78,7 @@ class _Brush:
         self.points = self.mesh.points @ turn + move
         self.pixels = self._fixed(self.points)
         self.centres = self.mesh.spheres[:, :3] @ turn + move
-        self.scale = SUPER * 721.5 / max(float(move[2]), 1.0)  # canvas pixels a metre
+        self.scale = SUPER * FOCAL / max(float(move[2]), 1.0)  # canvas pixels a metre
         distance = max(float(np.linalg.norm(move)), 1.0)
         self.keep = float(np.exp(-distance / self.light.visibility))
         self.to_sun = camera.rotation @ self.light.to_sun
@@ -126,10 +125,14 @@ class _Brush:
     def _round(self) -> None:
         depth = np.maximum(self.centres[:, 2:], NEAR)
         self.middles = project(np.concatenate([self.centres[:, :2], depth], axis=1))
-        self.radii = 721.5377 * self.mesh.spheres[:, 3] / depth[:, 0]
+        self.radii = FOCAL * self.mesh.spheres[:, 3] / depth[:, 0]
         outline = self.middles[:, None] + self.radii[:, None, None] * _ROUND
         self.outlines = _to_fixed(outline)
         # the light falls on one side: the same hull again, smaller and nearer to the sun
+        back = (1.0 - float(self.to_sun[2])) / 2  # 0 when looking into the sun
+        dim = self.light.ambient * 0.8 + self.sun * 0.25
+        self.lit_gain = ((self.light.ambient * 0.95 + self.sun * (0.3 + 0.6 * back)) / dim).tolist()
+        self.cut = bool(self.centres[:, 2].min() < NEAR)
         towards = self.to_sun[:2] * self.sun.mean() * 2.0 + (0.0, -0.35)
         towards /= max(float(np.linalg.norm(towards)), 1.0)
         lit = self.middles + towards * self.radii[:, None] * 0.26
@@ -161,24 +164,23 @@ class _Brush:
         cv2.fillConvexPoly(self.canvas, pixels, colour, cv2.LINE_8, _SHIFT)
 
     def _hull(self, part: Spheres, colour: tuple[int, int, int, int]) -> None:
-        if self.centres[part.first : part.last, 2].min() < NEAR:
+        if self.cut and self.centres[part.first : part.last, 2].min() < NEAR:
             return
         self._fill_hull(self.outlines[part.first : part.last], colour)
-        if self.radii[part.first : part.last].max() > 1.6:
-            back = (1.0 - float(self.to_sun[2])) / 2  # 0 when looking into the sun
-            gain = (self.light.ambient * 0.95 + self.sun * (0.3 + 0.6 * back)) / (self.light.ambient * 0.8 + self.sun * 0.25)
+        if self.radii[part.first] > 1.3:
             red, green, blue, identity = colour
-            bright = [min(255, int(value * g)) for value, g in zip((red, green, blue), gain.tolist(), strict=True)]
-            self._fill_hull(self.lit_outlines[part.first : part.last], (bright[0], bright[1], bright[2], identity))
+            gain_red, gain_green, gain_blue = self.lit_gain
+            bright = (min(255, red * gain_red), min(255, green * gain_green), min(255, blue * gain_blue), identity)
+            self._fill_hull(self.lit_outlines[part.first : part.last], bright)
 
-    def _fill_hull(self, outlines: np.ndarray, colour: tuple[int, int, int, int]) -> None:
+    def _fill_hull(self, outlines: np.ndarray, colour: tuple[float, float, float, float]) -> None:
         points = outlines.reshape(-1, 2)
         hull = cv2.convexHull(points) if len(outlines) > 1 else points
         cv2.fillConvexPoly(self.canvas, hull, colour, cv2.LINE_8, _SHIFT)
 
     def _line(self, part: Line, colour: tuple[int, int, int, int]) -> None:
         depth = self.points[part.first : part.last, 2]
-        thickness = 2 * part.radius * SUPER * 721.5 / max(float(depth.mean()), NEAR)
+        thickness = 2 * part.radius * SUPER * FOCAL / max(float(depth.mean()), NEAR)
         if depth.min() < NEAR or thickness < 0.3:
             return
         points = [self.pixels[part.first : part.last]]
@@ -186,7 +188,7 @@ class _Brush:
 
 
 def _to_fixed(pixels: np.ndarray) -> np.ndarray:
-    """Image coordinates (an edge at every whole number) to cv2's on the canvas, whose whole numbers are pixel centres."""
+    """Image coordinates (edges at whole numbers) to cv2's on the canvas (pixel centres at whole numbers)."""
     return np.round((np.clip(pixels, -8000, 8000) * SUPER - 0.5) * 2**_SHIFT).astype(np.int32)
 
 
@@ -208,7 +210,7 @@ def _grain() -> np.ndarray:
 
 def _expose(image: np.ndarray, scene: Scene) -> np.ndarray:
     """Lens and sensor: automatic exposure, blur, vignette, gain, gamma, a knee in the highlights, grain."""
-    light: Light = scene.light
+    light = scene.light
     metered = float(image[HEIGHT // 3 :: 8, ::8].mean())
     exposure = (105.0 / max(metered, 20.0)) ** 0.6
     if light.blur > 0.25:
@@ -220,6 +222,3 @@ def _expose(image: np.ndarray, scene: Scene) -> np.ndarray:
     top, left = np.random.default_rng((scene.seed, scene.instant)).integers(0, 64, 2)
     grain = _grain()[top : top + HEIGHT, left : left + WIDTH]
     return cv2.addWeighted(image, 1.0, grain, light.noise / 32, -4 * light.noise)
-
-
-__all__ = ["Frame", "Mesh", "render"]

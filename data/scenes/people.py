@@ -7,8 +7,8 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from data.scenes.shapes import Colour, Shape
-from data.scenes.vehicles import shaded, vivid
+from data.scenes.colours import Colour, shaded, vivid
+from data.scenes.shapes import Shape
 
 _SKINS: tuple[Colour, ...] = ((236, 196, 168), (222, 176, 144), (196, 148, 112), (150, 104, 74), (98, 66, 48))
 _HAIR: tuple[Colour, ...] = ((30, 24, 22), (66, 46, 32), (110, 78, 46), (176, 142, 84), (150, 148, 146), (120, 52, 30))
@@ -121,7 +121,9 @@ def pedestrian(who: Look, phase: float, stride: float = 1.0) -> Shape:
     if who.skirt or who.coat:
         hem = 0.5 if who.skirt else 0.62
         colour = who.legs if who.skirt else shaded(who.top, 0.92)
-        figure.limb(colour, *((0.0, 0.97, side * 0.08, 0.11) for side in (-1, 1)), *((0.0, hem, s * 0.12, 0.1) for s in (-1, 1)))
+        figure.limb(
+            colour, *((0.0, 0.97, side * 0.08, 0.11) for side in (-1, 1)), *((0.0, hem, s * 0.12, 0.1) for s in (-1, 1))
+        )
     if who.bag:
         if who.coat or who.skirt:
             figure.limb(who.bag, (0.02, 0.72, 0.3, 0.09), (0.02, 0.6, 0.3, 0.12))
@@ -135,7 +137,9 @@ def seated(who: Look) -> Shape:
     """On a bench or a chair 0.45 m high, looking ahead."""
     figure = _Figure(who)
     for side in (-1, 1):
-        figure.leg((-0.1, 0.52, side * 0.09), (0.34, 0.53, side * 0.11), (0.36, 0.1, side * 0.11), (0.5, 0.05, side * 0.12))
+        figure.leg(
+            (-0.1, 0.52, side * 0.09), (0.34, 0.53, side * 0.11), (0.36, 0.1, side * 0.11), (0.5, 0.05, side * 0.12)
+        )
         figure.arm((-0.13, 0.99, side * 0.19), (-0.02, 0.74, side * 0.25), (0.22, 0.64, side * 0.14))
     figure.torso((-0.1, 0.56, 0.0), (-0.14, 0.97, 0.0), who.top)
     figure.head((-0.1, 1.24, 0.0))
@@ -152,7 +156,9 @@ def cyclist(who: Look, phase: float) -> Shape:
         rim = [(axle[0] + 0.32 * cos(a), axle[1] + 0.32 * sin(a), 0.0) for a in np.linspace(0, 2 * pi, 17)]
         shape.stroke(black, 0.028, *rim)
         for a in (0.4, 0.4 + pi / 3, 0.4 + 2 * pi / 3):
-            ends = [(axle[0] + sign * 0.3 * cos(a - phase), axle[1] + sign * 0.3 * sin(a - phase), 0.0) for sign in (-1, 1)]
+            ends = [
+                (axle[0] + sign * 0.3 * cos(a - phase), axle[1] + sign * 0.3 * sin(a - phase), 0.0) for sign in (-1, 1)
+            ]
             shape.stroke((150, 150, 152), 0.006, *ends)
     shape.stroke(frame, 0.024, axle_rear, pedals, (0.36, 0.78, 0.0), (-0.17, 0.76, 0.0), axle_rear)
     shape.stroke(frame, 0.024, pedals, saddle)

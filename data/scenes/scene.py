@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from data.scenes.camera import Camera
+from data.scenes.colours import Colour
 from data.scenes.light import Light
 from data.scenes.mesh import Mesh
-from data.scenes.shapes import Colour
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,18 @@ class Actor:
     z: float
     heading: float
     size: tuple[float, float, float]
-    casts_shadow: bool = True
 
-    @property
+    @cached_property
     def position(self) -> np.ndarray:
         return np.array([self.x, 0.0, self.z])
 
-    @property
+    @cached_property
     def axes(self) -> np.ndarray:
         """[3, 3]: rows are the directions forward, up and right in the world."""
         cos, sin = math.cos(self.heading), math.sin(self.heading)
         return np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [-sin, 0.0, -cos]])
 
-    @property
+    @cached_property
     def footprint(self) -> np.ndarray:
         """[4, 2]: the corners on the ground, (x, z)."""
         (f0, _, r0), (f1, _, r1) = self.mesh.low, self.mesh.high
@@ -53,6 +53,14 @@ class Patch:
     outline: np.ndarray
     colour: Colour
 
+    @cached_property
+    def start(self) -> float:
+        return float(self.outline[:, 1].min())
+
+    @cached_property
+    def stop(self) -> float:
+        return float(self.outline[:, 1].max())
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -63,4 +71,4 @@ class Scene:
     actors: tuple[Actor, ...] = ()
     seed: int = 0  # of what is not an object: clouds, skyline, grain
     instant: int = 0  # of what changes from frame to frame: the grain of the sensor
-    skyline: tuple[Colour, float] = field(default=((92, 104, 88), 9.0))  # colour and height in pixels
+    skyline: tuple[Colour, float] = ((92, 104, 88), 9.0)  # colour and height in pixels

@@ -6,8 +6,8 @@ from math import pi
 
 import numpy as np
 
-from data.scenes.shapes import Colour, Face, Ring, Shape
-from data.scenes.vehicles import DARK, GLASS, shaded, vivid
+from data.scenes.colours import DARK, GLASS, Colour, shaded, vivid
+from data.scenes.shapes import Face, Ring, Shape
 
 _WALLS: tuple[Colour, ...] = (
     *((206, 194, 170), (190, 176, 156), (214, 206, 192), (168, 150, 130), (178, 120, 92), (150, 92, 74)),
@@ -36,7 +36,7 @@ def building(rng: np.random.Generator) -> Shape:
         if shop:
             face.mark(0.04, 0.05, 0.96, 0.72, shaded(GLASS, 1.3))
             face.mark(0.04, 0.76, 0.96, 0.95, vivid(rng, (0.3, 0.7)))
-            for edge in np.arange(0.04, 0.96, 0.19):
+            for edge in np.arange(0.04, 0.96, 0.19).tolist():
                 face.mark(edge, 0.05, edge + 0.015, 0.72, frame)
         else:
             _windows(face, max(2, int(length / 3.0)), 1, 0.4, 0.5, frame)
@@ -44,7 +44,8 @@ def building(rng: np.random.Generator) -> Shape:
     if rng.random() < 0.6:
         roof = _ROOFS[rng.integers(len(_ROOFS))]
         shape.loft(
-            [Ring(-end - 0.2, end + 0.2, height, half + 0.35), Ring(-end, end, height + depth * 0.33, 0.05)], (roof, roof)
+            [Ring(-end - 0.2, end + 0.2, height, half + 0.35), Ring(-end, end, height + depth * 0.33, 0.05)],
+            (roof, roof),
         )
     else:
         shape.box(-end - 0.1, end + 0.1, height, height + 0.35, -half - 0.1, half + 0.1, shaded(wall, 0.75))
@@ -95,14 +96,20 @@ def hedge(rng: np.random.Generator) -> Shape:
     for face in band.sides:
         for _ in range(int(length * 2.5)):
             u, v = rng.uniform(0, 0.94), rng.uniform(0, 0.85)
-            face.mark(u, v, u + rng.uniform(0.3, 0.8) / length, v + rng.uniform(0.08, 0.2), shaded(green, rng.uniform(0.75, 1.2)))
+            face.mark(
+                u,
+                v,
+                u + rng.uniform(0.3, 0.8) / length,
+                v + rng.uniform(0.08, 0.2),
+                shaded(green, rng.uniform(0.75, 1.2)),
+            )
     return shape
 
 
 def fence(rng: np.random.Generator) -> Shape:
     length, shape = rng.uniform(6, 14), Shape(listed=True)
     colour: Colour = (150, 130, 104) if rng.random() < 0.5 else (190, 192, 194)
-    for post in np.arange(-length / 2, length / 2 + 0.1, 2.0):
+    for post in np.arange(-length / 2, length / 2 + 0.1, 2.0).tolist():
         shape.stroke(shaded(colour, 0.8), 0.05, (post, 0.0, 0.0), (post, 0.8, 0.0))
     for up in (0.5, 0.75):
         shape.box(-length / 2, length / 2, up - 0.08, up + 0.08, -0.03, 0.03, colour)
@@ -132,7 +139,7 @@ def sign(rng: np.random.Generator) -> Shape:
 def traffic_light(_: np.random.Generator) -> Shape:
     shape = Shape(listed=True)
     shape.stroke((90, 92, 94), 0.06, (0, 0, 0), (0, 3.2, 0))
-    head, _ = shape.box(-0.2, 0.0, 2.35, 3.3, -0.17, 0.17, DARK)
+    head = shape.box(-0.2, 0.0, 2.35, 3.3, -0.17, 0.17, DARK)[0]
     for v, colour in ((0.72, (190, 40, 36)), (0.4, (70, 56, 20)), (0.08, (20, 66, 44))):
         head.rear.mark(0.2, v, 0.8, v + 0.2, colour, 0.8)
     return shape
@@ -142,7 +149,9 @@ def bench(_: np.random.Generator) -> Shape:
     """Seat at 0.45 m; who sits on it looks forward."""
     wood, shape = (128, 88, 54), Shape(listed=True)
     for right in (-0.75, 0.75):
-        shape.stroke((50, 50, 52), 0.03, (-0.05, 0.0, right), (-0.05, 0.42, right), (-0.28, 0.45, right), (-0.36, 0.85, right))
+        shape.stroke(
+            (50, 50, 52), 0.03, (-0.05, 0.0, right), (-0.05, 0.42, right), (-0.28, 0.45, right), (-0.36, 0.85, right)
+        )
     shape.box(-0.3, 0.18, 0.39, 0.45, -0.9, 0.9, wood)
     shape.box(-0.38, -0.33, 0.55, 0.85, -0.9, 0.9, wood)
     return shape
@@ -150,5 +159,8 @@ def bench(_: np.random.Generator) -> Shape:
 
 def litter_bin(rng: np.random.Generator) -> Shape:
     shape, colour = Shape(listed=True), vivid(rng, (0.2, 0.6), 0.6)
-    shape.loft([Ring(-0.28, 0.28, 0.0, 0.25), Ring(-0.34, 0.34, 0.95, 0.3), Ring(-0.36, 0.3, 1.08, 0.32)], (colour, shaded(colour, 0.7), colour))
+    shape.loft(
+        [Ring(-0.28, 0.28, 0.0, 0.25), Ring(-0.34, 0.34, 0.95, 0.3), Ring(-0.36, 0.3, 1.08, 0.32)],
+        (colour, shaded(colour, 0.7), colour),
+    )
     return shape

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Colour = tuple[float, float, float]  # RGB, 0..255
+from data.scenes.colours import Colour
 
 _CIRCLE = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 
 class Face:
-    """A quadrilateral [4, 3] seen from outside: lower left, lower right, upper right, upper left; with flat marks on it."""
+    """A quadrilateral [4, 3] with flat marks on it; from outside: lower left, lower right, upper right, upper left."""
 
     def __init__(self, corners: np.ndarray, colour: Colour) -> None:
         self.polygons: list[np.ndarray] = [corners]
@@ -113,15 +113,16 @@ Part = list[Face] | Blob | Stroke
 
 @dataclass
 class Shape:
-    """Convex parts. `listed` ones are already in an order that is right from above; the others are sorted when painted."""
+    """Convex parts. `listed`: in an order that is right from above; else they are sorted when painted."""
 
     parts: list[Part] = field(default_factory=list)
     listed: bool = False
 
     def loft(self, rings: Sequence[Ring], colours: Sequence[Colour], shift: float = 0.0) -> tuple[list[Band], Face]:
         """Stack rings from the ground up; one colour a band and one for the top. `shift` moves it to the right."""
-        sections = [ring.corners() + (0.0, 0.0, shift) for ring in rings]
-        bands, faces = [], []
+        sections = [ring.corners() + np.array((0.0, 0.0, shift)) for ring in rings]
+        bands: list[Band] = []
+        faces: list[Face] = []
         for low, high, colour in zip(sections[:-1], sections[1:], colours, strict=False):
             band = Band(*(Face(_quad(low, high, side), colour) for side in range(4)))
             bands.append(band)

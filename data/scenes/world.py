@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from data.scenes.camera import Camera
+from data.scenes.colours import Colour
 from data.scenes.light import Light
 from data.scenes.mesh import Mesh
 from data.scenes.scene import Actor, Patch, Scene
-from data.scenes.shapes import Colour
 
 _BEHIND, _BEYOND = 25.0, 190.0  # metres along the street that a moment keeps
 

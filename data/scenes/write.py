@@ -116,7 +116,7 @@ def still(seed: int, index: int) -> Frame:
 
 
 def _drive(seed: int, frames: int, fps: int) -> Iterator[Frame]:
-    world = draw_street((_CLIP, seed), seconds=frames / fps)
+    world = draw_street((_CLIP, seed), seconds=frames / fps, kind="city")
     for index in range(frames):
         yield render(world.at(index / fps, instant=index))
 
@@ -132,7 +132,9 @@ def _spread(job: Callable[[int], None], count: int, workers: int) -> Iterator[No
     if workers <= 1:
         yield from map(job, range(count))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         yield from pool.map(job, range(count), chunksize=8)
 
 
