@@ -175,9 +175,12 @@ class Prepared(Dataset[Batch]):
         self.dataset, self.policy = dataset, policy
         self.augment = Augment(augment, policy) if augment else None
 
-    def __getitems__(self, requests: Sequence[Request]) -> Batch:
+    def __getitems__(self, requests: Sequence[Request]) -> Batch | Exception:
         images = np.empty((len(requests), *requests[0].size, 3), np.uint8)
-        return collate([self._place(request, out) for request, out in zip(requests, images, strict=True)], images)
+        try:
+            return collate([self._place(request, out) for request, out in zip(requests, images, strict=True)], images)
+        except (ValueError, OSError) as error:  # the user's files: see Loader
+            return error
 
     def _place(self, request: Request, out: np.ndarray) -> Placed:
         sample = self.dataset[request.frame]
@@ -185,6 +188,16 @@ class Prepared(Dataset[Batch]):
             return place(sample, self.policy, out)
         rng = np.random.default_rng(request.seed)
         return self.augment(sample, rng, lambda: self.dataset[int(rng.integers(len(self.dataset)))], out)
+
+
+class Loader(DataLoader[Batch]):
+    """A DataLoader that raises a worker's error as it was, not as a page of traceback: its text is for the user."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
 
 
 def make_loader(
@@ -195,13 +208,13 @@ def make_loader(
     augment: AugmentSettings | None = None,
     workers: int = 0,
     pin_memory: bool = False,
-) -> DataLoader[Batch]:
+) -> Loader:
     """Batches in the sampler's order, prepared by `workers` processes (0: by this one).
 
     The bytes of a batch depend only on the sampler's seed and epoch, never on the number of workers. Workers live until
     the loader is dropped; a run of several phases makes one loader for each.
     """
-    return DataLoader(
+    return Loader(
         Prepared(dataset, policy, augment),
         batch_sampler=sampler,
         num_workers=workers,
@@ -220,6 +233,11 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _one_thread(worker: int) -> None:
-    """Workers share the cores by being many: OpenCV's threads in each would only fight (torch sets its own to one)."""
+def _start_worker(worker: int) -> None:
+    """Workers share the cores by being many; OpenCV's threads inside each would only fight (torch sets its own to one).
+
+    Ctrl-C reaches every process of a terminal, and only the training process decides when its workers end.
+    """
     cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

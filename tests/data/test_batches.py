@@ -13,6 +13,7 @@ from small_dataset import make_dataset
 
 from data.batches import Batch, BatchSampler, make_loader, size_choices
 from data.dataset import KittiDataset
+from data.images import ImageError
 from data.resize import fit, resize
 from data.settings import AugmentSettings
 
@@ -180,12 +181,13 @@ def test_loading_leaves_the_random_streams_of_training_alone(tmp_path: Path) -> 
     assert np.random.random() == np.random.RandomState(1).random()  # noqa: NPY002
 
 
-def test_an_error_in_a_worker_still_names_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_file_met_by_a_worker_is_told_in_one_line(tmp_path: Path, workers: int) -> None:
     root = make_dataset(tmp_path)
     dataset = KittiDataset(root, "train")
     (root / "training/image_2/000003.png").write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"000003\.png"):
-        list(make_loader(dataset, BatchSampler(6, 2, (64, 64)), workers=1))
+    with pytest.raises(ImageError, match=r"^\S*000003\.png: [^\n]*$"):
+        list(make_loader(dataset, BatchSampler(6, 2, (64, 64)), workers=workers))
 
 
 @pytest.mark.slow

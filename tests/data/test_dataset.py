@@ -35,7 +35,8 @@ def test_the_image_is_rgb(tmp_path: Path) -> None:
 
 
 def test_boxes_are_clipped_to_the_image_and_those_outside_left_out(tmp_path: Path) -> None:
-    lines = "Car 0 0 0 -5 10 20 99 1 1 1 1 1 1 0\nCar 0 0 0 170 10 190 20 1 1 1 1 1 1 0\nCar 0 0 0 5 5 5 9 1 1 1 1 1 1 0\n"
+    boxes = ("-5 10 20 99", "170 10 190 20", "5 5 5 9")
+    lines = "".join(f"Car 0 0 0 {box} 1 1 1 1 1 1 0\n" for box in boxes)
     assert KittiDataset(make_dataset(tmp_path, labels=lines), "train")[0].boxes.tolist() == [[0, 10, 20, 60]]
 
 
@@ -114,7 +115,7 @@ def test_a_truncated_image_is_an_error_not_grey_pixels(tmp_path: Path, suffix: s
 
 def test_open_dataset_caches_training_frames_only(tmp_path: Path) -> None:
     settings = DataSettings(root=str(make_dataset(tmp_path)), cache="disk", cache_max_side=80)
-    training, validation = open_dataset(settings, "train", training=True), open_dataset(settings, "train", training=False)
+    training, validation = (open_dataset(settings, "train", training=training) for training in (True, False))
     assert training[0].image.shape == (30, 80, 3)
     assert training[0].source == (60, 160)
     assert validation[0].image.shape == (60, 160, 3)
