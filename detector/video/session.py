@@ -58,8 +58,8 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
         raise ValueError(f"--batch {options.batch}: give 1 or more")
     ranks.join()
     try:
+        detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
         folder = Path(ranks.agree(str(_make_folder(options, items) if ranks.first else "")))
-        detector, good_batch = make_detector()
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
         report = _process(options, ranks.share(items), saves, folder, (detector, good_batch), journal, ranks, stop)
         mine: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections import defaultdict
 
 import numpy as np
@@ -14,8 +14,11 @@ LOST_S = 1.0  # an object may be hidden this long and keep its id
 
 
 def require_trackers() -> None:
-    if importlib.util.find_spec("trackers") is None:
-        raise ValueError(NEEDS)
+    """Import the package now, which takes a second, or say what to install."""
+    try:
+        importlib.import_module("trackers")
+    except ImportError as error:
+        raise ValueError(f"{NEEDS} ({error})") from None
 
 
 class Tracker:

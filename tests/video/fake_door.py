@@ -1,13 +1,13 @@
-"""detect.py with a detector that needs no weights and no torch: `python fake_door.py SECONDS_A_FRAME <arguments of detect.py>`."""
+"""detect.py without weights and torch: `python fake_door.py SECONDS_A_FRAME <arguments of detect.py>`."""
 
 import sys
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-from fakes import BrightSpot
+from fakes import BrightSpot  # noqa: E402
 
-import detect
+import detect  # noqa: E402
 
 if __name__ == "__main__":
     detect._load = lambda args: (BrightSpot(float(sys.argv[1])), 1)

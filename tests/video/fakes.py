@@ -51,7 +51,9 @@ def picture(number: int = 0, height: int = 96, width: int = 160) -> np.ndarray:
     return image
 
 
-def make_video(path: Path, frames: int = 12, rate: int = 10, pts=None, size=(96, 160), codec="libx264", **container) -> Path:
+def make_video(
+    path: Path, frames: int = 12, rate: int = 10, pts=None, size=(96, 160), codec="libx264", **container
+) -> Path:
     """`pts`: milliseconds of each frame, for a variable frame rate."""
     with av.open(str(path), "w", **container) as out:
         stream = out.add_stream(codec, rate=rate)

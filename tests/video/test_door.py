@@ -26,7 +26,13 @@ CLIPS = ROOT.parent / "shared" / "video"
 def start(*arguments, cwd, seconds=0.0, env=None, **options):
     command = [sys.executable, str(HERE / "fake_door.py"), str(seconds), *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, **options
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+        **options,
     )
 
 
@@ -146,14 +152,21 @@ def test_two_processes_of_torchrun_share_the_sources_and_join_their_outputs(tmp_
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     arguments = ["in", "--save", "image,video,kitti,json,csv"]
     ranks = [start(*arguments, cwd=tmp_path, env={**place, "RANK": str(rank)}) for rank in range(2)]
-    (out, err), (other, _) = [process.communicate(timeout=120) for process in ranks]
+    (_, _), (other, _) = [process.communicate(timeout=120) for process in ranks]
     assert [process.returncode for process in ranks] == [1, 0] and other == ""
     output = tmp_path / "runs/detect/in"
     together = lines(output / "detections.jsonl")
     names = [Path(line["source"]).name for line in together]
     assert names == [f"{n:06d}.png" for n in range(7)] + ["x.mp4"] * 5 + ["y.mp4"] * 6
     assert len((output / "detections.csv").read_text().splitlines()) == 1 + 18
-    assert sorted(p.name for p in output.iterdir()) == ["detections.csv", "detections.jsonl", "image", "kitti", "summary.json", "video"]
+    assert sorted(p.name for p in output.iterdir()) == [
+        "detections.csv",
+        "detections.jsonl",
+        "image",
+        "kitti",
+        "summary.json",
+        "video",
+    ]
     summary = json.loads((output / "summary.json").read_text())
     assert summary["frames"] == 18 and list(summary["failed"]) == ["in/z.mp4"] and summary["detections"] == {"Car": 18}
     assert len(decode(output / "video/y.mp4")[0]) == 6
@@ -165,7 +178,10 @@ def test_a_real_clip_comes_out_with_the_same_frames_times_and_duration(tmp_path,
     if not (CLIPS / clip).exists():
         pytest.skip(f"no real clips in {CLIPS}")
     assert detect(CLIPS / clip, "--output", "out", cwd=tmp_path)[0] == 0
-    (images, times, duration), (drawn, new_times, new_duration) = decode(CLIPS / clip), decode(tmp_path / "out/video" / clip)
+    (images, times, duration), (drawn, new_times, new_duration) = (
+        decode(CLIPS / clip),
+        decode(tmp_path / "out/video" / clip),
+    )
     assert len(drawn) == len(images) and drawn[0].shape == images[0].shape
     assert new_times == pytest.approx(times) and new_duration == pytest.approx(duration)
     # the same picture up to compression and the boxes

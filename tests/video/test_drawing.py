@@ -52,7 +52,9 @@ def test_the_label_is_legible_capitals_have_ten_rows_or_more(rows):
     assert len(ink_rows) >= 9 and len(tag_rows) < rows / 20
 
 
-@pytest.mark.parametrize("box", [[-50, -50, 30, 30], [150, 5, 400, 40], [0, 0, 160, 96], [100, 90, 158, 300], [9e9, 0, 9e9, 5]])
+@pytest.mark.parametrize(
+    "box", [[-50, -50, 30, 30], [150, 5, 400, 40], [0, 0, 160, 96], [100, 90, 158, 300], [9e9, 0, 9e9, 5]]
+)
 def test_boxes_and_labels_at_and_beyond_the_borders_stay_in_the_image(box):
     image = np.zeros((96, 160, 3), np.uint8)
     draw(image, one(box), CLASSES)

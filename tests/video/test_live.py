@@ -5,8 +5,9 @@ from __future__ import annotations
 import socketserver
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
+from itertools import pairwise
 
 import cv2
 import pytest
@@ -18,7 +19,7 @@ from detector.video.live import LiveSource, NetworkCamera, Webcam
 
 @contextmanager
 def serve(answers):
-    """An HTTP server; `answers` are called one after the other with a write function, the last one again and again."""
+    """An HTTP server; `answers` are called one after the other to write, the last one again and again."""
     turn = iter(range(10**6))
     quit_ = threading.Event()
 
@@ -31,10 +32,8 @@ def serve(answers):
             self.send_response(200)
             self.send_header("Content-Type", getattr(answer, "type", "multipart/x-mixed-replace; boundary=frame"))
             self.end_headers()
-            try:
+            with suppress(OSError):
                 answer(self.wfile.write, quit_)
-            except OSError:
-                pass
 
         def log_message(self, *_):
             pass
@@ -59,7 +58,9 @@ def jpegs(count, pause=0.02, then_hang=False):
     def answer(write, quit_):
         for number in range(count):
             content = cv2.imencode(".jpg", picture(number))[1].tobytes()
-            write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content) + content + b"\r\n")
+            write(
+                b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content) + content + b"\r\n"
+            )
             if quit_.wait(pause):
                 return
         if then_hang:
@@ -76,7 +77,7 @@ def test_frames_of_a_stream_arrive_with_rising_times(journal, stop):
     with serve([jpegs(30)]) as url:
         frames = list(live(url, max_frames=10).frames(journal, stop))
     assert len(frames) == 10 and frames[0].image.shape == (96, 160, 3) and frames[0].kind == "live"
-    assert all(a.stamp.pts < b.stamp.pts and a.index < b.index for a, b in zip(frames, frames[1:], strict=False))
+    assert all(a.stamp.pts < b.stamp.pts and a.index < b.index for a, b in pairwise(frames))
 
 
 def test_a_stream_that_stalls_is_connected_again_and_goes_on(journal, stop):
@@ -84,7 +85,7 @@ def test_a_stream_that_stalls_is_connected_again_and_goes_on(journal, stop):
         frames = list(live(url, patience=3.0, max_frames=20).frames(journal, stop))
     assert len(frames) == 20
     assert "camera on the gate: no data for 1 s; trying again" in journal.warnings[0]
-    gap = max(b.time_s - a.time_s for a, b in zip(frames, frames[1:], strict=False))
+    gap = max(b.time_s - a.time_s for a, b in pairwise(frames))
     assert gap > 0.4  # the pause is in the timestamps: the annotated video shows it too
 
 

@@ -15,7 +15,14 @@ class Clip:
     kind = "video"
 
     def __init__(self, frames=20, seconds=0.0, name="clip", error=None, kind="video"):
-        self.count, self.seconds, self.source, self.name, self.error, self.kind = frames, seconds, name, name, error, kind
+        self.count, self.seconds, self.source, self.name, self.error, self.kind = (
+            frames,
+            seconds,
+            name,
+            name,
+            error,
+            kind,
+        )
         self.given = 0
 
     def frames(self, journal, stop):
@@ -115,7 +122,7 @@ def test_an_error_in_any_stage_stops_all_is_raised_once_and_keeps_finished_frame
     if stage == "write":
         sink = Record(fail_at=10)
     run, _ = pipeline([clip, Clip(500, name="later")], journal, stop, detector, sink)
-    with pytest.raises((ZeroDivisionError, RuntimeError, OSError), match="broke|full"):
+    with pytest.raises((ZeroDivisionError, RuntimeError, OSError), match=r"broke|full"):
         run.run()
     assert sink.closed == 1 and len(sink.written) <= 10
     if stage != "read":

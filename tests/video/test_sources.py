@@ -53,7 +53,9 @@ def test_a_list_file_names_paths_relative_to_itself_and_urls_and_skips_blank_and
 
 
 def test_cameras_streams_and_files_on_the_web_are_told_apart_and_no_password_is_shown():
-    items = find_items(["0", "rtsp://user:secret@10.0.0.5:554/live?token=t", "https://x.org/clip.mp4", "http://h/v.mjpg"], ALL)
+    items = find_items(
+        ["0", "rtsp://user:secret@10.0.0.5:554/live?token=t", "https://x.org/clip.mp4", "http://h/v.mjpg"], ALL
+    )
     assert [item.kind for item in items] == ["camera", "stream", "video", "stream"]
     assert items[1].source == "rtsp://10.0.0.5:554/live" and items[1].name == "10.0.0.5_554_live"
     assert "secret" in items[1].location  # it is needed to connect

@@ -23,12 +23,17 @@ def left_edge(image):
 def turn_display_matrix(path, a, b, c, d):
     """Write the rotation into the mp4's tkhd box by hand (ISO/IEC 14496-12, 8.3.2): 16.16 fixed point."""
     content = bytearray(path.read_bytes())
-    at = content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8  # version and flags; times, id, duration; reserved; layer to volume
+    at = (
+        content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
+    )  # version and flags; times, id, duration; reserved; layer to volume
     content[at : at + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("b.mkv", "libx264"), ("c.avi", "mpeg4"), ("d.ts", "libx264"), ("e.webm", "libvpx")])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("b.mkv", "libx264"), ("c.avi", "mpeg4"), ("d.ts", "libx264"), ("e.webm", "libvpx")],
+)
 def test_every_frame_of_any_container_comes_once_in_order_with_its_time(tmp_path, journal, stop, name, codec):
     path = make_video(tmp_path / name, frames=12, rate=10, codec=codec)
     frames = frames_of(path, journal, stop)
@@ -64,7 +69,9 @@ def test_every_start_end_and_max_frames_choose_frames_and_keep_their_numbers_and
     np.testing.assert_array_equal(whole[25].image, chosen[1].image)
 
 
-def test_seeking_to_a_start_behind_key_frames_numbers_frames_as_decoding_from_the_beginning_does(tmp_path, journal, stop):
+def test_seeking_to_a_start_behind_key_frames_numbers_frames_as_decoding_from_the_beginning_does(
+    tmp_path, journal, stop
+):
     path = tmp_path / "keys.mp4"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=10, options={"g": "7", "bf": "2"})
@@ -155,7 +162,9 @@ def test_ten_bit_and_full_colour_videos_arrive_as_rgb_bytes(tmp_path, journal, s
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=10)
         stream.height, stream.width, stream.pix_fmt = 95, 161, "yuv444p10le"
-        out.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0, 95, 161), format="rgb24").reformat(format="yuv444p10le", dst_colorspace="ITU601", dst_color_range="MPEG")))
+        frame = av.VideoFrame.from_ndarray(picture(0, 95, 161), format="rgb24")
+        frame = frame.reformat(format="yuv444p10le", dst_colorspace="ITU601", dst_color_range="MPEG")
+        out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     (frame,) = frames_of(path, journal, stop)
     assert frame.image.shape == (95, 161, 3) and np.abs(frame.image.astype(int) - picture(0, 95, 161)).max() <= 4
