@@ -82,17 +82,17 @@ class Evaluation:
 
     def _kitti_table(self) -> str:
         limits = "/".join(f"{MIN_OVERLAP[name]:g}" for name in self.kitti)
-        levels = f"{'easy':>10}{'moderate':>10}{'hard':>10}"
         lines = [
-            f"KITTI 2D AP40, AP11 [%] at IoU {limits} ({'/'.join(self.kitti)}), {self.images} images",
-            f"{'':<11}{'AP40':>30}  {'AP11':>22}  {'objects':>14}",
-            f"{'':<11}{levels}  {'easy':>6}{'mod.':>8}{'hard':>8}  {'easy/mod./hard':>14}",
+            f"KITTI 2D AP40 and AP11 in percent at IoU {limits} ({'/'.join(self.kitti)})",
+            f"{f'{self.images} images':<21}{'AP40':>14}{'AP11':>22}{'objects':>20}",
+            f"{'':<10}{'easy':>8}{'moderate':>10}{'hard':>7}{'easy':>8}{'mod.':>7}{'hard':>7}{'easy/mod./hard':>20}",
         ]
         for name, curves in self.kitti.items():
-            ap40 = "".join(f"{_percent(curve.AP40, curve.n_gt):>10}" for curve in curves.values())
-            easy, moderate, hard = (_percent(curve.AP11, curve.n_gt) for curve in curves.values())
+            ap40 = (_percent(curve.AP40, curve.n_gt) for curve in curves.values())
+            ap11 = (_percent(curve.AP11, curve.n_gt) for curve in curves.values())
             objects = "/".join(str(curve.n_gt) for curve in curves.values())
-            lines.append(f"{name:<11}{ap40}  {easy:>6}{moderate:>8}{hard:>8}  {objects:>14}")
+            cells = zip((*ap40, *ap11, objects), (8, 10, 7, 8, 7, 7, 20), strict=True)
+            lines.append(f"{name:<10}" + "".join(f"{cell:>{width}}" for cell, width in cells))
         return "\n".join(lines)
 
     def _coco_table(self) -> str:
@@ -112,19 +112,13 @@ class Evaluation:
             ("AR", ("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")),
         ):
             cells = (f"{name.removeprefix(f'{kind}_')} {_fraction(stats[name])}" for name in names)
-            lines.append(f"{kind:<4}" + "   ".join(cells))
+            lines.append(f"{kind:<3}" + "  ".join(cells))
         return "\n".join(lines)
 
     def _speed_line(self) -> str:
-        parts = ", ".join(
-            f"{label} {self.speed[key]:.1f} ms"
-            for label, key in (
-                ("pre-process", "preprocess_ms"),
-                ("network", "network_ms"),
-                ("post-process", "postprocess_ms"),
-            )
-        )
-        return f"speed per image: {parts}; {self.speed['images_per_s']:.1f} images/s"
+        stages = (("pre-process", "preprocess_ms"), ("network", "network_ms"), ("post-process", "postprocess_ms"))
+        parts = " + ".join(f"{label} {self.speed[key]:.1f}" for label, key in stages)
+        return f"speed: {parts} ms, {self.speed['images_per_s']:.1f} images/s"
 
 
 def evaluate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from data.kitti import CLASSES, Label
+from data.kitti import Label
 
 NAMES = ("Car", "Car", "Van", "Pedestrian", "Person_sitting", "Cyclist")
 
@@ -20,7 +20,8 @@ def _box(draw):
 @st.composite
 def _object(draw):
     name = draw(st.sampled_from((*NAMES, "DontCare")))
-    return Label(name, draw(_box()), draw(st.sampled_from((0.0, 0.0, 0.15, 0.3, 0.31, 0.5, 0.6))), draw(st.sampled_from((0, 0, 1, 2, 3))))
+    truncation = draw(st.sampled_from((0.0, 0.0, 0.15, 0.3, 0.31, 0.5, 0.6)))
+    return Label(name, draw(_box()), truncation, draw(st.sampled_from((0, 0, 1, 2, 3))))
 
 
 @st.composite
@@ -36,5 +37,3 @@ def scenes(draw, max_frames=4):
     ground_truth = {frame: draw(st.lists(_object(), max_size=6)) for frame in frames}
     return ground_truth, {frame: draw(st.lists(_detection(), max_size=8)) for frame in frames}
 
-
-assert set(NAMES) <= set(CLASSES)

@@ -1,4 +1,4 @@
-"""KITTI's protocol as plain loops over frames, thresholds, objects and detections: slow, and easy to compare with its text."""
+"""KITTI's protocol as plain loops over frames, thresholds, objects and detections: slow, easy to hold against its text."""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from data.kitti import CLASSES, Label
 from detector.evaluation import coco_ap, coco_arrays
 from detector.evaluation.columns import from_labels
 
-BOTH = pytest.mark.parametrize("evaluate", [coco_ap.evaluate_coco, coco_arrays.evaluate_coco], ids=["pycocotools", "arrays"])
+BOTH = pytest.mark.parametrize(
+    "evaluate", [coco_ap.evaluate_coco, coco_arrays.evaluate_coco], ids=["pycocotools", "arrays"]
+)
 
 
 @BOTH
