@@ -131,6 +131,12 @@ def build_backbone(
                     and of each its last block (1) or all blocks (N)
     residual_gate   EMCA scales by 1 + z instead of z
     """
+    check_choices(arch, attention, placement, coverage, residual_gate)
+    return AttentionResNet(arch, attention, placement, coverage, residual_gate, num_classes)
+
+
+def check_choices(arch: str, attention: str, placement: str, coverage: str, residual_gate: bool) -> None:
+    """Raises a one-line ValueError, with what would be right, for names or combinations that do not exist."""
     check_name("arch", arch, ARCHS)
     check_name("attention", attention, ATTENTIONS)
     check_name("placement", placement, PLACEMENTS)
@@ -139,4 +145,3 @@ def build_backbone(
         raise ValueError(f"placement {placement!r} is not for {attention}, which sits in the first block: use 'first'")
     if residual_gate and attention not in EMCA_EXCITATION:
         raise ValueError(f"residual_gate (1 + z) belongs to {' | '.join(EMCA_EXCITATION)}; {attention!r} has none")
-    return AttentionResNet(arch, attention, placement, coverage, residual_gate, num_classes)

@@ -122,11 +122,10 @@ class Config(Settings):
 
 
 # What may differ when a run is resumed: it changes where and how fast the run goes, not what it computes.
-HARMLESS = frozenset(
-    ("name", "data.root", "data.cache", "data.cache_limit_gb", "data.cache_dir", "data.workers")
-    + ("train.device", "train.threads", "train.save_minutes", "train.validate_every", "train.patience", "train.best")
-    + ("train.runs", "train.bad_steps")
-)
+HARMLESS = {"name", "data.root", "data.cache", "data.cache_limit_gb", "data.cache_dir", "data.workers"} | {
+    f"train.{name}"
+    for name in ("device", "threads", "runs", "save_minutes", "validate_every", "patience", "best", "bad_steps")
+}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -204,8 +203,9 @@ def settings_page() -> str:
     rows = [[name, kind.replace("|", "\\|"), default, meaning] for name, kind, default, meaning in settings_table()]
     lines = [f"| `{name}` | {kind} | {default} | {meaning} |" for name, kind, default, meaning in rows]
     return (
-        "# Settings\n\nMade by `python -m detector.config`. A YAML file in `configs/` sets them, or `section.key=value` on\n"
-        "the command line. `base: other.yaml` in a file starts from that file. `phases.N` counts from 0.\n\n"
+        "# Settings\n\nMade by `python -m detector.config`. A YAML file in `configs/` sets them, or\n"
+        "`section.key=value` on the command line. `base: other.yaml` in a file starts from that file.\n"
+        "`phases.N` counts from 0.\n\n"
         "| setting | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(lines)
     )
 

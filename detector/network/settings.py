@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from backbones.resnet import check_choices
 from data.settings import Settings
 
 # k-means by shape IoU (mean 0.719) over the objects of the KITTI train split, frames stretched to 448 x 448.
@@ -37,6 +38,11 @@ class NetworkSettings(Settings):
         default=None,
         description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)",
     )
+
+    @model_validator(mode="after")
+    def _backbone_exists(self) -> NetworkSettings:
+        check_choices(self.arch, self.attention, self.placement, self.coverage, self.residual_gate)
+        return self
 
     @field_validator("anchors")
     @classmethod

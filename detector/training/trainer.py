@@ -85,10 +85,10 @@ class Trainer:
         train_mode(self.network, self.config.train)
         micro_batches = [self._micro_batch(phase) for phase in self.config.phases]
         try_largest_step(self.network, self.loss, self.config, micro_batches, self.precision)
-        self.log.open(self.config, self.progress.epoch)
-        self.log.say(self._headline())
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
+            self.log.open(self.config, self.progress.epoch)
+            self.log.say(self._headline())
             while not self._done():
                 self.train_epoch()
                 if self.signal:
@@ -194,7 +194,7 @@ class Trainer:
         progress.end_epoch()
 
     def save(self, best: bool = False) -> None:
-        """last.pt to resume from, best.pt to use. A failed save is told, and training goes on; the old file is intact."""
+        """last.pt to resume from, best.pt to use. A failed save is told and training goes on, the old file intact."""
         if not self.world.is_main:
             return
         weights = {name: value.detach().cpu() for name, value in self._network_to_use().state_dict().items()}

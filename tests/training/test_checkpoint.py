@@ -1,0 +1,90 @@
+"""Files that survive crashes, and files that are not what they claim."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from detector.config import Config, override
+from detector.network.build import build_detector
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    config = override(Config(), ["network.width=0.125", "data.classes=[Car, Tram]", "data.resize=letterbox"])
+    network = build_detector(config.network, 2)
+    return Checkpoint(config, network.state_dict(), {"score": 0.5})
+
+
+def test_what_is_saved_is_what_is_loaded(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    loaded = load_checkpoint(tmp_path / "a.pt")
+    assert loaded.config == checkpoint.config
+    assert loaded.classes == ("Car", "Tram")
+    network = loaded.build_network()
+    assert not network.training
+    assert all(torch.equal(value, checkpoint.model[name]) for name, value in network.state_dict().items())
+
+
+def test_a_file_tells_everything_detection_needs_in_plain_types(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert content["classes"] == ["Car", "Tram"]
+    assert content["resize"] == {"policy": "letterbox", "size": [448, 448]}
+    assert len(content["anchors"]) == 9
+    assert content["normalisation"]["mean"] == [123.675, 116.28, 103.53]
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("exploded",)
+
+
+def test_a_strangers_file_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": "kitti-attention-detector/1", "config": Bomb()}, tmp_path / "bomb.pt")
+    (tmp_path / "bare.pt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("bomb.pt", "bare.pt"):
+        with pytest.raises(CheckpointError, match=f"{name}: not a checkpoint that can be loaded safely"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "cannot|can be"), (b"hello", "can be loaded"), (b"PK\x03\x04 torn", "can be loaded")],
+)
+def test_a_torn_or_foreign_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(tmp_path / "x.pt")
+    assert "x.pt" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_weights_of_another_project_are_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="not a checkpoint of this project"):
+        load_checkpoint(tmp_path / "x.pt")
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """/dev/full refuses every byte, as a full disk does."""
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, checkpoint)
+    before = path.read_bytes()
+    partial = path.with_name(f".last.pt.{os.getpid()}.tmp")
+    partial.symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"last\.pt: could not be saved .*the previous one is intact"):
+        save_checkpoint(path, checkpoint)
+    assert path.read_bytes() == before
+    assert not partial.is_symlink()
+
+
+def test_an_unwritable_folder_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere/last\.pt: could not be saved .*nothing was written"):
+        save_checkpoint(tmp_path / "nowhere" / "last.pt", checkpoint)
