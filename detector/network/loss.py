@@ -49,12 +49,8 @@ class DetectionLoss(nn.Module):
 
     def forward(self, raw_maps: Sequence[Tensor], targets: Targets) -> dict[str, Tensor]:
         """raw_maps: 3 x [B, A*(5+K), h, w]; targets: boxes in px of the network input."""
-        with torch.autocast(raw_maps[0].device.type, enabled=False):
-            return self._parts(raw_maps, targets)
-
-    def _parts(self, raw_maps: Sequence[Tensor], targets: Targets) -> dict[str, Tensor]:
         settings = self.settings
-        flat = flatten_maps(raw_maps, self.anchors.shape[1])  # [B, N, 5+K]
+        flat = flatten_maps(raw_maps, self.anchors.shape[1])  # [B, N, 5+K]; nothing below is cast down by autocast
         anchors = self.anchors.to(flat.dtype)
         sizes = [(raw.shape[2], raw.shape[3]) for raw in raw_maps]
         grid = make_grid(sizes, anchors, self.strides)

@@ -59,13 +59,13 @@ def test_yolov3_parts_of_one_object_by_hand():
 
 
 def test_ciou_of_one_object_by_hand():
-    # At stride 32 the third anchor is 102 x 214; zeros predict it at (48, 32) for column 1, row 0 ... centre (48, 16).
-    box = boxed(48 + 51, 16, 102, 214)  # the same shape, half a width aside
+    # The third anchor of stride 32 is 102 x 214; zeros predict that size in the middle of every cell.
+    box = boxed(99, 16, 102, 214)
     anchors = torch.full((3, 3, 2), 1.0)
     anchors[2, 2] = torch.tensor([102.0, 214])
     raw_maps = maps(width=160, fill=0.0)
     parts = criterion(kind="ciou", gain=1, anchors=anchors, ignore_iou=1)(raw_maps, targets_of([(0, 0, *box)]))
-    # centre 99 lies in column 3, whose prediction is at 112: 13 px away, IoU = 89 / 115, enclosing box 115 x 214
+    # column 3 (96..128) predicts a centre of 112: 13 px away, IoU = 89 / 115, enclosing box 115 x 214
     expected = 1 - 89 / 115 + 13**2 / (115**2 + 214**2)
     assert parts["box"].item() == pytest.approx(expected, rel=1e-5)
 
@@ -80,6 +80,15 @@ def test_objectness_aims_at_the_iou_when_asked():
     by_iou = criterion(gain=1, anchors=anchors, ignore_iou=1, objectness_iou_target=True)(raw_maps, target)
     # BCE(logit 1, target) falls by logit * target: from target 1 to 89/115 it rises by 26/115
     assert by_iou["objectness"].item() - plain == pytest.approx(26 / 115, abs=1e-3)
+
+
+def test_the_iou_that_objectness_aims_at_does_not_move_the_box():
+    raw_maps = [level.requires_grad_() for level in maps()]
+    loss = criterion(gain=1, box=0, classes=0, objectness_iou_target=True)
+    loss(raw_maps, targets_of([(0, 1, 10, 10, 40, 50)]))["total"].backward()
+    for level in raw_maps:
+        gradient = level.grad.view(3, 7, -1)
+        assert gradient[:, 4].all() and gradient[:, :4].count_nonzero() == 0
 
 
 def test_perfect_maps_cost_next_to_nothing():

@@ -66,14 +66,16 @@ def test_the_threshold_is_on_objectness_times_class():
 
 def test_best_first_and_no_more_than_asked():
     raw_maps = quiet_maps()
-    for column, objectness in ((1, 0.5), (5, 0.9), (9, 0.7)):
-        put(raw_maps, 0, 0, 0, 4, column, objectness, (0.99, 0.01, 0.01))
+    for column, objectness, label in ((1, 0.5, 0), (5, 0.9, 2), (9, 0.7, 1)):
+        put(raw_maps, 0, 0, 0, 4, column, objectness, [0.99 if k == label else 0.01 for k in range(3)])
     (found,) = postprocess(raw_maps, tiny(), [SAME], 0.25, 0.45)
     assert found.scores.tolist() == pytest.approx([0.9 * 0.99, 0.7 * 0.99, 0.5 * 0.99])
-    (best,) = postprocess(raw_maps, tiny(), [SAME], 0.25, 0.45, max_detections=2)
-    assert best.scores.tolist() == found.scores.tolist()[:2]
-    (best,) = postprocess(raw_maps, tiny(), [SAME], 0.25, 0.45, candidates=1)
-    assert best.scores.tolist() == found.scores.tolist()[:1]
+    assert found.labels.tolist() == [2, 1, 0]
+    for limit in ({"max_detections": 2}, {"candidates": 2}):
+        (best,) = postprocess(raw_maps, tiny(), [SAME], 0.25, 0.45, **limit)
+        np.testing.assert_array_equal(best.boxes, found.boxes[:2])
+        assert best.scores.tolist() == found.scores.tolist()[:2]
+        assert best.labels.tolist() == [2, 1]
 
 
 def test_suppression_is_within_a_class_unless_agnostic():
