@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from backbones.pretrained import load_pretrained
+from backbones.resnet import AttentionResNet
 from data.batches import Batch, BatchSampler, make_loader
 from data.dataset import open_dataset
 from detector.checkpoint import Checkpoint, CheckpointError, save_checkpoint
@@ -48,6 +50,7 @@ class Trainer:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
+        self.log = RunLog(folder, active=world.is_main)
 
         self.train_set = open_dataset(config.data, config.data.train_split, training=True)
         self.val_set = open_dataset(config.data, config.data.val_split, training=False)
@@ -58,6 +61,9 @@ class Trainer:
         self.warmup_steps = round(config.optimizer.warmup_epochs * self.steps_of_phase[0])
 
         self.network: YOLOv3 = build_detector(config.network, len(self.train_set.class_set.names)).to(device)
+        if config.network.pretrained and not resume:
+            backbone = cast(AttentionResNet, self.network.backbone)
+            self.log.say(str(load_pretrained(backbone, config.network.pretrained)))
         if settings.channels_last:
             self.network.to(memory_format=torch.channels_last)
         if settings.sync_bn and world.size > 1:
@@ -71,7 +77,6 @@ class Trainer:
         self.precision: str = world.from_main(pick_precision(wanted, device) if world.is_main else None)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.progress = Progress()
-        self.log = RunLog(folder, active=world.is_main)
         self.signal = 0
         self._loader: tuple[int, Any] | None = None
         if resume:

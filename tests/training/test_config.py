@@ -89,7 +89,7 @@ def test_overrides_reach_nested_settings_and_phases() -> None:
 
 @pytest.mark.parametrize("text", ["optimizer.lr", "=3", "phases.9.epochs=1", "optimizer.lr=[1", "optimizer.lt=1"])
 def test_a_wrong_override_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ConfigError, match="lr|phases|lt|=3"):
+    with pytest.raises(ConfigError, match=r"lr|phases|lt|=3"):
         load_config(CONFIGS / "kitti.yaml", [text])
 
 

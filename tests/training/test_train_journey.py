@@ -1,4 +1,4 @@
-"""Whole runs through train.py in processes of their own: finished, killed, interrupted, resumed, shared by two ranks."""
+"""Whole runs through train.py in processes of their own: finished, killed, interrupted, resumed, shared."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, boxes_root: Path) -> tup
 
 
 def test_a_run_leaves_weights_metrics_and_plots_in_its_folder(whole_run: tuple[Path, Path]) -> None:
-    config, folder = whole_run
+    _, folder = whole_run
     for name in ("best.pt", "last.pt", "config.yaml", "metrics.csv", "losses.png", "ap.png", "lr.png"):
         assert (folder / name).stat().st_size > 0, name
     assert any((folder / "tensorboard").iterdir())
