@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.resize import fit, resize
+from data.resize import Geometry, fit, resize
 from detector.checkpoint import Checkpoint, build_detector, save_checkpoint
 from detector.config import load_config
 from detector.predictor import Predictor
@@ -95,7 +95,7 @@ def _clip(args: argparse.Namespace) -> VideoFile:
     return VideoFile(str(args.clip), str(args.clip), "clip", Selection(max_frames=args.frames))
 
 
-def _resized(predictor: Predictor, images: list[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], list]:  # type: ignore[type-arg]
+def _resized(predictor: Predictor, images: list[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], list[Geometry]]:
     geometries = [
         fit((image.shape[0], image.shape[1]), predictor.backend.size, predictor.backend.policy) for image in images
     ]

@@ -60,7 +60,7 @@ class NetworkCamera:
                     for picture in pictures:
                         yield picture.time, rate, lambda picture=picture: to_rgb(picture)  # type: ignore[misc]
             except av.error.ExitError:
-                raise SourceError(f"no data for {timeout:g} s") from None
+                raise SourceError(f"no data for {timeout:.2g} s") from None
             except av.error.FFmpegError as error:
                 raise SourceError(f"connection broke: {error.strerror}") from None
         raise SourceError("the other side closed the stream")
@@ -183,12 +183,13 @@ class LiveSource:
                 return
             except SourceError as error:
                 waited = time.monotonic() - last_frame
-                if waited + pause > self.patience:
+                if waited >= self.patience:
                     seen = f"gave up after {waited:.0f} s without a frame" if started else "cannot be reached"
                     slot.close(SourceError(f"{seen}: {error}"))
                     return
-                journal.warn(f"{self.source}: {error}; trying again in {pause:g} s")
-                done.wait(pause)
+                rest = min(pause, max(0.05, self.patience - waited))
+                journal.warn(f"{self.source}: {error}; trying again in {rest:.2g} s")
+                done.wait(rest)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             except Exception as error:  # a thread must not die in silence
                 slot.close(SourceError(f"{type(error).__name__}: {error}"))

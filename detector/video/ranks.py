@@ -6,7 +6,7 @@ import csv
 import heapq
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,15 +50,23 @@ class Ranks:
             if dist.is_initialized():
                 dist.destroy_process_group()
 
-    def agree(self, value: T) -> T:
-        """Rank 0's value, on every rank."""
+    def first_does(self, work: Callable[[], T]) -> T:
+        """Rank 0 does the work; every rank gets its result, or its error."""
         if self.world == 1:
-            return value
+            return work()
         import torch.distributed as dist
 
-        box = [value]
+        box: list[Any] = [None]
+        if self.first:
+            try:
+                box = [work()]
+            except OSError as error:
+                box = [error]
         dist.broadcast_object_list(box, src=0)
-        return box[0]
+        if isinstance(box[0], OSError):
+            raise box[0]
+        result: T = box[0]
+        return result
 
     def collect(self, value: T) -> list[T]:
         """Everybody's value on every rank, in order of rank; waits for the last one."""

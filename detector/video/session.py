@@ -59,7 +59,7 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
     ranks.join()
     try:
         detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
-        folder = Path(ranks.agree(str(_make_folder(options, items) if ranks.first else "")))
+        folder = ranks.first_does(lambda: _make_folder(options, items))
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
         report = _process(options, ranks.share(items), saves, folder, (detector, good_batch), journal, ranks, stop)
         mine: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}

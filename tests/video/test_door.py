@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from fakes import decode, make_video, picture
+from test_live import jpegs, serve
 
 from data.kitti import read_labels
 
@@ -128,6 +129,17 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_a_playable_video(tmp_path, s
     images, *_ = decode(tmp_path / "out/video/clip.mp4")
     assert 10 <= frames < 300 and len(images) == frames
     assert json.loads((tmp_path / "out/summary.json").read_text())["interrupted"] is True
+
+
+def test_a_stream_that_goes_away_is_given_up_with_status_1_and_its_video_so_far_plays(tmp_path):
+    with serve([jpegs(15), jpegs(5, then_hang=True), None]) as url:
+        code, out, err = detect(url, "--timeout", "2", "--output", "out", cwd=tmp_path)
+    frames = len(lines(tmp_path / "out/detections.jsonl"))
+    (video,) = (tmp_path / "out/video").iterdir()
+    assert code == 1 and 10 <= frames <= 20 and len(decode(video)[0]) == frames
+    told = err.splitlines()
+    assert sum("trying again in" in line for line in told) >= 2
+    assert told[-1].startswith(f"skipped: {url}: gave up after") and "1 of 1 sources" in out
 
 
 def test_a_full_disk_or_any_failure_while_writing_is_told_once(tmp_path):
