@@ -65,8 +65,8 @@ def _skyline(image: np.ndarray, scene: Scene, row: int) -> None:
 
 def _ground(scene: Scene, row: int) -> np.ndarray:
     camera, light = scene.camera, scene.light
-    albedo = np.empty((HEIGHT - row, WIDTH, 3), np.uint8)
-    albedo[:] = np.array(scene.ground, np.uint8)
+    albedo = np.zeros((HEIGHT - row, WIDTH, 3), np.uint8)
+    cv2.rectangle(albedo, (0, 0), (WIDTH, HEIGHT), scene.ground, cv2.FILLED)
     patches = [patch for patch in scene.patches if patch.start < camera.z + _FAR and patch.stop > camera.z - 2]
     _fill(albedo, [patch.outline for patch in patches], [patch.colour for patch in patches], camera, row)
     brightness = _grain(camera, row) * _shadows(scene, row)
@@ -75,7 +75,9 @@ def _ground(scene: Scene, row: int) -> np.ndarray:
     lit = (light.ambient + light.sun * light.to_sun[1]).astype(np.float32)
     haze = light.horizon.astype(np.float32)
     scale = brightness * keep
-    ground = cv2.multiply(albedo, cv2.merge([scale * lit[0], scale * lit[1], scale * lit[2]]), dtype=cv2.CV_32F)
+    # one depth for both factors: cv2 is ten times slower where they differ
+    light_on = cv2.merge([scale * lit[0], scale * lit[1], scale * lit[2]])
+    ground = cv2.multiply(albedo.astype(np.float32), light_on)
     return _to_bytes(ground + haze * (1 - keep)[..., None])
 
 

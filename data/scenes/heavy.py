@@ -136,8 +136,8 @@ def tram(rng: np.random.Generator) -> Shape:
                 getattr(low, ends).mark(0.76, 0.3, 0.92, 0.8, lamp, 0.9)
         if index:
             shape.box(rear - gap, rear, 0.4, height - 0.35, -half * 0.85, half * 0.85, DARK)
-    shape.stroke((60, 62, 66), 0.04, (-0.8, height - 0.1, 0.0), (0.3, height + 0.55, 0.0), (-0.7, height + 1.1, 0.0))
-    shape.stroke((60, 62, 66), 0.04, (-0.7, height + 1.1, -0.8), (-0.7, height + 1.1, 0.8))
+    shape.stroke((60, 62, 66), 0.04, (-0.8, height - 0.1, 0.0), (0.3, height + 0.2, 0.0), (-0.7, height + 0.45, 0.0))
+    shape.stroke((60, 62, 66), 0.04, (-0.7, height + 0.45, -0.8), (-0.7, height + 0.45, 0.8))
     return shape
 
 

@@ -194,7 +194,7 @@ class _Street:
         """Benches with one to three people on each."""
         rng, sign = self.rng, side.sign
         for _ in range(rng.poisson(self.kind.seats * self.density * self.end)):
-            z = rng.uniform(5, min(self.end, 70 + self.speed * self.seconds))
+            z = rng.uniform(5, self.end if self.moving else 50)
             x = side.outer - sign * rng.uniform(0.5, 1.2) if side.outer != side.kerb else side.kerb + sign * 2
             facing = (LEFTWARDS if sign > 0 else RIGHTWARDS) + rng.choice([0.0, 0.0, math.pi / 2, -math.pi / 2])
             self._put("bench", x, z, facing)
