@@ -84,7 +84,7 @@ def test_objectness_aims_at_the_iou_when_asked():
 
 def test_the_iou_that_objectness_aims_at_does_not_move_the_box():
     raw_maps = [level.requires_grad_() for level in maps()]
-    loss = criterion(gain=1, box=0, classes=0, objectness_iou_target=True)
+    loss = criterion(gain=1, box=0, classes=0, objectness_iou_target=True, ignore_iou=1)
     loss(raw_maps, targets_of([(0, 1, 10, 10, 40, 50)]))["total"].backward()
     for level in raw_maps:
         gradient = level.grad.view(3, 7, -1)
