@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
-from data.scenes.write import make_clip, make_scenes
+from data.scenes.write import check_clip, make_clip, make_scenes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
+        if options.video:
+            check_clip(Path(options.video), options.video_frames)
         if options.frames or not options.video:
             make_scenes(options.root, options.frames, options.seed, options.val_share, options.workers)
         if options.video:

@@ -75,14 +75,9 @@ def make_clip(
 
     Returns the folder of the labels. A file that is in the way and not ours is refused.
     """
-    if frames < 1 or fps < 1:
-        raise ScenesError(f"{frames} frames at {fps} a second asked for: give at least 1 of both")
     path = Path(path)
-    if path.suffix.lower() != ".mp4":
-        raise ScenesError(f"{path}: the clip is written as .mp4; give a name that ends so")
+    check_clip(path, frames, fps)
     folder = clip_labels(path)
-    if path.exists() and not (folder / MARK).exists():
-        raise ScenesError(f"{path}: exists and was not made here; remove it or give another name")
     _claim(folder, {"seed": seed, "frames": frames, "fps": fps})
     _remove_stale(folder, {MARK, *(f"{index:06d}.txt" for index in range(frames))})
     partial_file = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
@@ -103,6 +98,16 @@ def make_clip(
     finally:
         partial_file.unlink(missing_ok=True)
     return folder
+
+
+def check_clip(path: Path, frames: int, fps: int = 10) -> None:
+    """Refuse now what `make_clip` would have to refuse later."""
+    if frames < 1 or fps < 1:
+        raise ScenesError(f"{frames} frames at {fps} a second asked for: give at least 1 of both")
+    if path.suffix.lower() != ".mp4":
+        raise ScenesError(f"{path}: the clip is written as .mp4; give a name that ends so")
+    if path.exists() and not (clip_labels(path) / MARK).exists():
+        raise ScenesError(f"{path}: exists and was not made here; remove it or give another name")
 
 
 def clip_labels(path: Path) -> Path:
@@ -129,6 +134,7 @@ def _write_still(images: str, labels: str, seed: int, index: int) -> None:
 
 
 def _spread(job: Callable[[int], None], count: int, workers: int) -> Iterator[None]:
+    workers = min(workers, -(-count // 8))
     if workers <= 1:
         yield from map(job, range(count))
         return

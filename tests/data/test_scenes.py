@@ -203,7 +203,7 @@ def test_pictures_differ_in_light_and_are_neither_black_nor_white(pictures: list
 
 def test_same_seed_same_bytes_whatever_the_workers_and_the_number_of_frames(tmp_path: Path) -> None:
     make_scenes(tmp_path / "a", 5, seed=3, workers=1, progress=False)
-    make_scenes(tmp_path / "b", 3, seed=3, workers=2, progress=False)
+    make_scenes(tmp_path / "b", 9, seed=3, workers=2, progress=False)
     make_scenes(tmp_path / "c", 1, seed=4, workers=1, progress=False)
     for name in "000000", "000001", "000002":
         for part in f"image_2/{name}.png", f"label_2/{name}.txt":
@@ -268,6 +268,15 @@ def test_every_kind_of_street_can_be_drawn_and_driven() -> None:
     for kind in KINDS:
         world = draw_street((9,), seconds=2.0, kind=kind)
         assert len(render(world.at(1.0)).image)
+
+
+def test_a_clip_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "holiday.mp4").write_bytes(b"sea")
+    for video, reason in ((tmp_path / "holiday.mp4", "not made here"), (tmp_path / "drive.avi", ".mp4")):
+        command = [sys.executable, "-m", "data.scenes", str(tmp_path / "set"), "--frames", "1", "--video", str(video)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and reason in done.stderr and done.stderr.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["holiday.mp4"]
 
 
 def test_the_command_refuses_with_one_line(tmp_path: Path) -> None:
