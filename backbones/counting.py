@@ -14,12 +14,13 @@ def count_params(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def count_macs(network: nn.Module, image_size: int = 224) -> int:
+def count_macs(network: nn.Module, image_size: int | tuple[int, int] = 224) -> int:
     """MACs of one image through `network` in eval mode; runs on any device, the weightless "meta" one included.
 
     Convolutions and linear layers count their multiply-adds, BatchNorm 2 per element, adaptive average pooling
     C · (H · W + 1); functional operations (activations, additions, the scale itself, SRM's statistics) count nothing.
     """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     total = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -32,7 +33,7 @@ def count_macs(network: nn.Module, image_size: int = 224) -> int:
     device = next(network.parameters()).device
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+            network.eval()(torch.zeros(1, 3, height, width, device=device))
     finally:
         network.train(was_training)
         for handle in handles:

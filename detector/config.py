@@ -130,7 +130,7 @@ HARMLESS = {"name", "data.root", "data.cache", "data.cache_limit_gb", "data.cach
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file (and the one its `base:` names), applies `section.key=value` overrides, validates the whole."""
-    values = _read_yaml(Path(path))
+    values = read_yaml(Path(path))
     _apply(values, overrides)
     return parse_config(values, where=str(path))
 
@@ -221,7 +221,8 @@ def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:
             raise ConfigError(f"override {text!r}: {value!r} is not a YAML value") from None
 
 
-def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Plain values of a YAML file, laid over those of the file that its `base:` names."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: its `base:` leads back to itself")
     try:
@@ -241,14 +242,15 @@ def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
-    return _merge(_read_yaml(path.parent / str(base), (*seen, path.resolve())), values)
+    return merge(read_yaml(path.parent / str(base), (*seen, path.resolve())), values)
 
 
-def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `under`, section by section."""
     merged = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 

@@ -28,8 +28,8 @@ class Cost:
     macs: int
 
 
-def cost(settings: NetworkSettings, num_classes: int, size: int) -> Cost:
-    """Of one size x size image; on the meta device, so that nothing is computed."""
+def cost(settings: NetworkSettings, num_classes: int, size: int | tuple[int, int]) -> Cost:
+    """Of one image, square or (height, width); on the meta device, so that nothing is computed."""
     network = build_detector(settings, num_classes).to("meta")
     return Cost(count_params(network), count_params(network.backbone), count_macs(network, size))
 

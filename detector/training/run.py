@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detector.checkpoint import Checkpoint, load_checkpoint
-from detector.config import Config, ConfigError, load_config, override
+from detector.config import Config, ConfigError, changed, load_config, override
+from detector.precision import pick_device
 from detector.training.distributed import World, join_world, leave_world
 from detector.training.trainer import Trainer
 
@@ -20,13 +21,22 @@ def train_run(config_file: str | None, overrides: Sequence[str], resume: str | N
     world = join_world(config.train.device)
     try:
         folder = Path(resume) if resume else _new_folder(config, world)
-        trainer = Trainer(config, folder, world, checkpoint)
-        stopped_by = trainer.run()
+        stopped_by = Trainer(config, folder, world, checkpoint).run()
         if world.is_main:
             _say_what_next(folder, stopped_by)
         return 128 + stopped_by if stopped_by else 0
     finally:
         leave_world(world)
+
+
+def train_in(folder: Path, config: Config) -> int:
+    """Starts, continues or skips the run of this folder, so that it is whole. Returns the stopping signal or 0."""
+    last = folder / "last.pt"
+    checkpoint = load_checkpoint(last) if last.exists() else None
+    epochs = sum(phase.epochs for phase in config.phases)
+    if checkpoint and checkpoint.training["progress"]["epoch"] >= epochs and not changed(checkpoint.config, config):
+        return 0
+    return Trainer(config, folder, World(0, 1, pick_device(config.train.device)), checkpoint).run()
 
 
 def _resolve(config_file: str | None, overrides: Sequence[str], checkpoint: Checkpoint | None) -> Config:

@@ -1,0 +1,219 @@
+"""Several variants by one recipe, with the same data order, seeds and budget, into one table: the paper's Table 7.
+
+    python -m detector.compare configs/compare-kitti.yaml
+
+The YAML names a recipe and the variants, each by the settings in which it differs. Runs that are finished are kept and
+a half-done one goes on, so the command can be stopped and given again. All variants of one seed come before the next
+seed, so that a table of fewer seeds is there early.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from data.settings import Settings
+from detector.backends import TorchBackend
+from detector.checkpoint import load_checkpoint
+from detector.config import Config, ConfigError, merge, parse_config, read_yaml
+from detector.network.profile import cost
+from detector.training.run import train_in
+from detector.training.run_log import write_text
+from detector.training.trainer import TrainingError
+
+LEVELS = ("easy", "moderate", "hard")
+
+
+class Comparison(Settings):
+    """What a comparison file holds."""
+
+    name: str = Field(description="folder of the comparison in the runs folder")
+    recipe: str = Field(description="config that all variants share, relative to this file")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="every variant is trained with each of these")
+    baseline: str = Field("none", description="variant that the others' ratios refer to")
+    variants: dict[str, dict[str, Any]] = Field(min_length=1, description="label: the settings that differ")
+    rounds: int = Field(30, ge=1, description="rounds of the interleaved speed measurement")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One variant: its cost, and every metric of every seed."""
+
+    label: str
+    params: int
+    macs: int
+    fps: float
+    metrics: Mapping[str, Sequence[float]]
+
+
+def compare(path: Path) -> int:
+    """Trains what is not trained yet, then writes the table. Returns the exit status."""
+    comparison, configs = _read(path)
+    folder = Path(next(iter(configs.values())).train.runs) / comparison.name
+    for seed in comparison.seeds:
+        for label in comparison.variants:
+            stopped_by = train_in(folder / f"{label}-seed{seed}", configs[label, seed])
+            if stopped_by:
+                print(f"stopped and saved; go on with: python -m detector.compare {path}")
+                return 128 + stopped_by
+    rows = _rows(comparison, configs, folder)
+    for name, text in (("table.md", markdown(rows, comparison, configs)), ("table.csv", table_csv(rows))):
+        write_text(folder / name, text)
+    plot(rows, folder / "ap_against_fps.png")
+    print((folder / "table.md").read_text(encoding="utf-8"))
+    print(f"written: {folder}/table.md, table.csv, ap_against_fps.png")
+    return 0
+
+
+def _read(path: Path) -> tuple[Comparison, dict[tuple[str, int], Config]]:
+    """The comparison, and the config of every (variant, seed)."""
+    values = read_yaml(path)
+    try:
+        comparison = Comparison.model_validate(values)
+    except ValidationError as fault:
+        error = fault.errors()[0]
+        raise ConfigError(f"{path}: {'.'.join(map(str, error['loc']))}: {error['msg'].lower()}") from None
+    if comparison.baseline not in comparison.variants:
+        raise ConfigError(f"{path}: baseline {comparison.baseline!r} is not among the variants")
+    recipe = read_yaml(path.parent / comparison.recipe)
+    configs = {}
+    for label, difference in comparison.variants.items():
+        for seed in comparison.seeds:
+            values = merge(merge(recipe, difference), {"train": {"seed": seed}})
+            configs[label, seed] = parse_config(values, where=f"{path}: variants.{label}")
+    return comparison, configs
+
+
+def _rows(comparison: Comparison, configs: Mapping[tuple[str, int], Config], folder: Path) -> list[Row]:
+    fps = measure_fps(
+        {label: folder / f"{label}-seed{comparison.seeds[0]}" / "last.pt" for label in comparison.variants},
+        comparison.rounds,
+    )
+    rows = []
+    for label in comparison.variants:
+        config = configs[label, comparison.seeds[0]]
+        checkpoint = load_checkpoint(folder / f"{label}-seed{comparison.seeds[0]}" / "last.pt")
+        spent = cost(config.network, len(checkpoint.classes), config.size)
+        results = [last_metrics(folder / f"{label}-seed{seed}" / "metrics.csv") for seed in comparison.seeds]
+        metrics = {name: [result[name] for result in results] for name in results[0]}
+        rows.append(Row(label, spent.params, spent.macs, fps[label], metrics))
+    return rows
+
+
+def last_metrics(path: Path) -> dict[str, float]:
+    """The metrics of the last epoch: the end of an equal budget, not the luckiest moment of each."""
+    with open(path, newline="", encoding="utf-8") as file:
+        row = list(csv.DictReader(file))[-1]
+    return {name: float(value) for name, value in row.items() if name.startswith(("mAP", "AP")) and value}
+
+
+def measure_fps(checkpoints: Mapping[str, Path], rounds: int) -> dict[str, float]:
+    """Images per second of the network alone, one image at a time, fp32; variants take turns, the median counts."""
+    backends = {}
+    for label, path in checkpoints.items():
+        checkpoint = load_checkpoint(path)
+        config = checkpoint.config
+        network = checkpoint.build_network()
+        backends[label] = TorchBackend(network, checkpoint.classes, config.data.resize, config.size, precision="fp32")
+    times: dict[str, list[float]] = {label: [] for label in backends}
+    for round_number in range(rounds + 3):
+        for label, backend in backends.items():
+            image = np.full((1, *backend.size, 3), 114, np.uint8)
+            start = time.perf_counter()
+            backend.run(image)[0].cpu()
+            if round_number >= 3:  # the first rounds warm up
+                times[label].append(time.perf_counter() - start)
+    return {label: 1 / statistics.median(seconds) for label, seconds in times.items()}
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """Every seed's figure of every metric, for whoever wants to compute with them."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["variant", "metric", "seed_index", "value"])
+    for row in rows:
+        for name, value in (("params", row.params), ("macs", row.macs), ("fps", row.fps)):
+            writer.writerow([row.label, name, "", value])
+        for name, values in row.metrics.items():
+            writer.writerows([row.label, name, k, value] for k, value in enumerate(values))
+    return text.getvalue()
+
+
+def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple[str, int], Config]) -> str:
+    """mAP50 in percent with its spread, AP40 per class and difficulty, cost, speed and ratios to the baseline."""
+    base = next(row for row in rows if row.label == comparison.baseline)
+    config = configs[comparison.baseline, comparison.seeds[0]]
+    classes = [name for name in ("Car", "Pedestrian", "Cyclist") if f"AP40_{name}_moderate" in base.metrics]
+    phases = ", ".join(f"{'x'.join(map(str, p.height_width))} for {p.epochs} epochs" for p in config.phases)
+    lines = [
+        f"Recipe `{comparison.recipe}`: {phases}; trained on {config.data.root} `{config.data.train_split}`, "
+        f"scored on `{config.data.val_split}` at the last epoch; {len(comparison.seeds)} seed(s): mean ± standard "
+        "deviation. AP40 is KITTI's, easy / moderate / hard, in percent, mAP50 COCO's mean over classes, in percent; "
+        "fps: the network alone, one image at a time, fp32, variants in turns.",
+        "",
+        "| variant | mAP50 | ± | to plain | " + " | ".join(f"{name} AP40" for name in classes)
+        + " | params (M) | GFLOPs | fps | to plain |",
+        "|---|---|---|---|" + "---|" * len(classes) + "---|---|---|---|",
+    ]  # fmt: skip
+    for row in rows:
+        mean, spread = _mean_and_spread(row.metrics["mAP50"])
+        base_mean, _ = _mean_and_spread(base.metrics["mAP50"])
+        cells = [row.label, f"{100 * mean:.1f}", f"{100 * spread:.1f}", f"{100 * (mean - base_mean):+.1f}"]
+        cells += [
+            " / ".join(f"{_mean_and_spread(row.metrics.get(f'AP40_{name}_{level}', [0.0]))[0]:.1f}" for level in LEVELS)
+            for name in classes
+        ]
+        cells += [f"{row.params / 2**20:.2f}", f"{row.macs / 2**30:.2f}", f"{row.fps:.1f}", f"{row.fps / base.fps:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """mAP50 against fps, one labelled point a variant, bars of one standard deviation."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        mean, spread = _mean_and_spread(row.metrics["mAP50"])
+        axes.errorbar(row.fps, 100 * mean, yerr=100 * spread or None, fmt="o", capsize=3)
+        axes.annotate(row.label, (row.fps, 100 * mean), xytext=(6, 4), textcoords="offset points")
+    axes.set(xlabel="images per second, one at a time", ylabel="mAP50 (%)")
+    axes.margins(0.15)
+    axes.grid(alpha=0.3)
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m detector.compare", description=__doc__.splitlines()[0])
+    parser.add_argument("comparison", type=Path, help="a comparison file, for example configs/compare-kitti.yaml")
+    try:
+        return compare(parser.parse_args().comparison)
+    except (ValueError, OSError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    except (TrainingError, RuntimeError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
