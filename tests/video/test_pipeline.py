@@ -84,11 +84,31 @@ def test_full_batches_are_made_of_files(journal, stop):
 
 
 def test_stages_run_beside_each_other(journal, stop):
-    """Each stage sleeps 10 ms a frame for 30 frames: 0.9 s one after the other, about 0.33 s side by side."""
-    run, _ = pipeline([Clip(30, seconds=0.01)], journal, stop, BrightSpot(seconds=0.01), Record(seconds=0.01))
-    report = run.run()
-    busy = report.seconds["read"] + report.seconds["network"] + report.seconds["write"]
-    assert report.wall_s < 0.75 * busy
+    """Reader, detector and writer meet inside their work, which they can only do if none waits for another."""
+    meeting = threading.Barrier(3, timeout=20)
+
+    class Reader(Clip):
+        def frames(self, journal, stop):
+            for frame in super().frames(journal, stop):
+                if frame.index == 4:
+                    meeting.wait()
+                yield frame
+
+    class Network(BrightSpot):
+        def predict(self, images):
+            if len(self.calls) == 2:
+                meeting.wait()
+            return super().predict(images)
+
+    class Writer(Record):
+        def write(self, result):
+            if result.frame.index == 0:
+                meeting.wait()
+            super().write(result)
+
+    run, sink = pipeline([Reader(10)], journal, stop, Network(), Writer())
+    run.run()
+    assert not meeting.broken and len(sink.written) == 10
 
 
 def test_a_fast_reader_waits_for_a_slow_writer_so_memory_stays_bounded(journal, stop):
@@ -137,7 +157,7 @@ def test_stop_ends_in_order_and_what_was_inferred_is_written(journal, stop):
     threading.Timer(0.3, stop.set).start()
     started = time.monotonic()
     run.run()
-    assert time.monotonic() - started < 2 and 5 < len(sink.written) < 1000
+    assert time.monotonic() - started < 20 and 1 < len(sink.written) < 1000
     assert [n for _, n in sink.written] == list(range(len(sink.written)))
     assert sum(detector.calls) - len(sink.written) <= 1 and sink.closed == 1
 

@@ -97,7 +97,9 @@ def test_pictures_of_images_go_to_images_and_those_of_videos_too_unless_saved_as
 
 
 def test_crops_are_cut_at_the_image_border_and_sorted_by_class(tmp_path):
-    write(tmp_path, [], Result(video_frame(0), FOUND, CLASSES), crops=True)
+    boxes = np.array([[10.5, 20.25, 39.2, 59.5], [-5, 80, 30, 200]], np.float32)
+    found = Detections(boxes, FOUND.scores, FOUND.labels)
+    write(tmp_path, [], Result(video_frame(0), found, CLASSES), crops=True)
     assert cv2.imread(str(tmp_path / "crops/Car/clip/000000_0.jpg")).shape == (40, 30, 3)
     assert cv2.imread(str(tmp_path / "crops/Pedestrian/clip/000000_1.jpg")).shape == (16, 30, 3)
 
