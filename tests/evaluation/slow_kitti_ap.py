@@ -1,4 +1,4 @@
-"""KITTI's protocol as plain loops over frames, thresholds, objects and detections: slow, easy to hold against its text."""
+"""KITTI's protocol as plain loops over frames, thresholds, objects and detections: slow, and near to its text."""
 
 from __future__ import annotations
 
