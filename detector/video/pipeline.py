@@ -145,7 +145,7 @@ class Pipeline:
     def run(self) -> Report:
         """Raises the error of whichever stage failed first, after closing all sinks."""
         started = time.perf_counter()
-        groups = [[live] for live in self._lives] + ([self._files] if self._files else [])
+        groups = [*([live] for live in self._lives), self._files]  # the files' reader also ends a run without sources
         self._readers_left = len(groups)
         threads = [threading.Thread(target=self._read, args=(group,), name="read", daemon=True) for group in groups]
         inferring = threading.Thread(target=self._infer, name="infer", daemon=True)

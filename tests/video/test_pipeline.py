@@ -77,6 +77,12 @@ def test_frames_of_all_sources_come_out_once_and_in_order_with_their_own_boxes(j
     assert report.frames == 17 and report.detections == {"Car": 17}
 
 
+def test_a_run_without_sources_ends(journal, stop):
+    """As on a rank that got none."""
+    run, sink = pipeline([], journal, stop)
+    assert run.run().frames == 0 and sink.closed == 1
+
+
 def test_full_batches_are_made_of_files(journal, stop):
     detector = BrightSpot()
     pipeline([Clip(20)], journal, stop, detector, batch=8)[0].run()
