@@ -125,7 +125,7 @@ def time_stages(labels: Path, results: Path, rounds: int) -> dict[str, float]:
 
 
 def growth(folder: Path, most: int, rounds: int) -> list[tuple[int, float, int]]:
-    """(frames, median seconds, peak MiB) of a process that reads and scores a quarter, half and all of `most` frames."""
+    """(frames, median seconds, peak MiB) of a process reading and scoring a quarter, half and all of `most` frames."""
     rows = []
     for frames in (most // 4, most // 2, most):
         labels, results = make_set(folder / str(frames), frames, 9)

@@ -155,11 +155,9 @@ def _match_at_thresholds(
 ) -> tuple[IntArray, IntArray]:
     """Pass 2: TP [T], and how many of the detections that would be wrong were taken [T], at every threshold."""
     pairs = pairs.select(entry[pairs.detection] < n_thresholds)
-    # Preference: active before small, active by falling IoU, then file order.
-    is_active = active[pairs.detection]
-    pairs = pairs.select(
-        np.lexsort((pairs.detection, np.where(is_active, -pairs.overlap, 0.0), ~is_active, pairs.object))
-    )
+    # Preference: active detections by falling IoU, then the small ones, each in file order where equal.
+    worth = np.where(active[pairs.detection], pairs.overlap, 0.0)
+    pairs = pairs.select(np.lexsort((pairs.detection, -worth, pairs.object)))
 
     # Situations [s]: a frame, and a threshold at which one of its candidates appears; it lasts until the frame's next.
     situations = np.unique(objects.frame[pairs.object] * n_thresholds + entry[pairs.detection])

@@ -34,8 +34,8 @@ def test_every_number_and_precision_curve_equals_the_official_devkit(golden, nam
         assert abs(curves[level].AP11 - expected["AP11"]) < 1e-9
 
 
-@settings(max_examples=250, deadline=None)
-@given(scenes(), st.sampled_from([("Car", 0.7), ("Pedestrian", 0.5), ("Cyclist", 0.5), ("Van", 0.3)]))
+@settings(max_examples=200, deadline=None)
+@given(scenes(), st.sampled_from([("Car", 0.7), ("Car", 0.5), ("Pedestrian", 0.5), ("Cyclist", 0.5), ("Van", 0.3)]))
 def test_lock_step_matching_equals_plain_loops(scene, class_and_limit):
     name, limit = class_and_limit
     curves = curves_of(*scene, name, limit)
