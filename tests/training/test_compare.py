@@ -1,0 +1,55 @@
+"""A comparison: every variant trained once by one recipe, one table, and nothing trained twice."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from detector.compare import compare
+from detector.config import ConfigError
+
+
+def comparison_file(folder: Path, recipe: Path, variants: str) -> Path:
+    path = folder / "compare.yaml"
+    path.write_text(f"name: mine\nrecipe: {recipe}\nseeds: [0, 1]\nrounds: 1\nvariants:\n{variants}")
+    return path
+
+
+def test_a_comparison_trains_every_variant_once_and_tabulates(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tiny_config.read_text().replace("{size: [64, 128], epochs: 2, batch_size: 2}", "{size: 64, epochs: 1}")
+    tiny_config.write_text(text.replace("epochs: 1}", "epochs: 1, batch_size: 2}"))
+    variants = "  none: {network: {attention: none}}\n  eca: {network: {attention: eca, placement: all}}\n"
+    path = comparison_file(tmp_path, tiny_config, variants)
+    assert compare(path) == 0
+    folder = tmp_path / "runs" / "mine"
+    table = (folder / "table.md").read_text()
+    assert "| none |" in table and "| eca |" in table and "2 seed(s)" in table
+    assert (folder / "ap_against_fps.png").stat().st_size > 0
+    with open(folder / "table.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "mAP50"]
+    seeds = [("none", "0"), ("none", "1"), ("eca", "0"), ("eca", "1")]
+    assert [(row["variant"], row["seed_index"]) for row in rows] == seeds
+
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
+    assert len(trained) == 4
+    assert compare(path) == 0  # finished runs are kept
+    assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ("  se: {network: {attention: se}}\n", "baseline 'none' is not among the variants"),
+        ("  none: {network: {attention: nine}}\n", "variants.none: network"),
+    ],
+)
+def test_a_wrong_comparison_is_refused_before_anything_is_trained(
+    tiny_config: Path, tmp_path: Path, variants: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        compare(comparison_file(tmp_path, tiny_config, variants))
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,133 @@
+"""The step and what surrounds it, in one process."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.batches import Batch
+from detector.config import load_config
+from detector.training.distributed import World
+from detector.training.memory_check import MemoryTooSmall, try_largest_step
+from detector.training.parameters import make_optimizer
+from detector.training.trainer import Trainer, TrainingError
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def trainer(config_file: Path, folder: Path, *overrides: str) -> Trainer:
+    return Trainer(load_config(config_file, overrides), folder, ALONE)
+
+
+def first_batch(of: Trainer) -> list[Batch]:
+    return next(of.micro_batches(0))
+
+
+def objectness_bias(of: Trainer, value: float) -> None:
+    """Of the first anchor at stride 8: nan there makes every step's objectness nan."""
+    with torch.no_grad():
+        of.network.heads[0][-1].bias[4] = value
+
+
+def test_a_step_that_is_not_finite_changes_neither_weights_nor_statistics(tiny_config: Path, tmp_path: Path) -> None:
+    run = trainer(tiny_config, tmp_path)
+    run.network.train()
+    batches = first_batch(run)
+    with torch.no_grad():  # an input that also ruins the forward pass, and so BatchNorm's statistics
+        run.network.backbone.conv1.weight[0, 0, 0, 0] = math.inf
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    run.step(batches)
+    after = run.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert (run.progress.skipped, run.progress.bad_in_a_row) == (1, 1)
+
+
+def test_training_stops_after_a_few_bad_steps_and_names_parts_and_frames(tiny_config: Path, tmp_path: Path) -> None:
+    run = trainer(tiny_config, tmp_path, "train.bad_steps=2")
+    run.network.train()
+    objectness_bias(run, math.nan)
+    batches = first_batch(run)
+    run.step(batches)
+    with pytest.raises(TrainingError) as caught:
+        run.step(batches)
+    assert "2 steps in a row" in str(caught.value)
+    assert all(frame in str(caught.value) for frame in batches[0].ids)
+    assert "objectness nan" in str(caught.value)
+
+
+def test_a_good_step_forgives_the_bad_ones_before_it(tiny_config: Path, tmp_path: Path) -> None:
+    run = trainer(tiny_config, tmp_path)
+    run.network.train()
+    objectness_bias(run, math.nan)
+    run.step(first_batch(run))
+    objectness_bias(run, -4.0)
+    run.step(first_batch(run))
+    assert (run.progress.skipped, run.progress.bad_in_a_row) == (1, 0)
+
+
+def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(tiny_config: Path, tmp_path: Path) -> None:
+    """BatchNorm sees micro-batches, so it is switched to its running statistics for the comparison."""
+    whole = trainer(tiny_config, tmp_path, "optimizer.clip_norm=0")
+    halves = trainer(tiny_config, tmp_path, "optimizer.clip_norm=0", "train.accumulate=2")
+    for run in (whole, halves):
+        run.network.eval()
+    batch, parts = first_batch(whole), first_batch(halves)
+    assert [frame for part in parts for frame in part.ids] == list(batch[0].ids)
+    whole.step(batch)
+    halves.step(parts)
+    for one, other in zip(whole.network.parameters(), halves.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_weight_decay_spares_batch_norm_and_biases(tiny_config: Path, tmp_path: Path) -> None:
+    run = trainer(tiny_config, tmp_path)
+    decayed, spared = (group["params"] for group in make_optimizer(run.network, run.config).param_groups)
+    assert min(p.ndim for p in decayed) > 1
+    assert max(p.ndim for p in spared) == 1
+    assert len(decayed) + len(spared) == len(list(run.network.parameters()))
+
+
+def test_frozen_parts_stay_as_they_were(tiny_config: Path, tmp_path: Path) -> None:
+    run = trainer(tiny_config, tmp_path, "train.freeze_stem=true", "train.freeze_bn=true", "train.precision=fp32")
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    run.train_epoch()
+    after = run.network.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not [name for name in moved if name.startswith(("backbone.conv1", "backbone.bn1", "backbone.layer1"))]
+    assert not [name for name in moved if name.startswith("backbone") and "running_" in name]
+    assert [name for name in moved if name.startswith("backbone.layer4")]
+
+
+def test_trying_the_largest_step_leaves_no_trace(tiny_config: Path, tmp_path: Path) -> None:
+    run = trainer(tiny_config, tmp_path)
+    run.network.train()
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    try_largest_step(run.network, run.loss, run.config, [2, 2], "fp32")
+    assert all(torch.equal(before[name], value) for name, value in run.network.state_dict().items())
+    assert all(p.grad is None for p in run.network.parameters())
+
+
+def test_too_little_memory_is_told_before_training_with_what_to_lower(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(tiny_config, tmp_path)
+
+    def out_of_memory(images: torch.Tensor) -> list[torch.Tensor]:
+        assert images.shape == (2, 3, 64, 128)  # the larger of the two phases
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run.network, "forward", out_of_memory)
+    with pytest.raises(MemoryTooSmall, match=r"2 images of 64x128 .* lower phases\.N\.batch_size"):
+        try_largest_step(run.network, run.loss, run.config, [2, 2], "fp32")
+
+
+def test_a_run_ends_early_when_patience_is_spent(tiny_config: Path, tmp_path: Path) -> None:
+    """At a rate of next to nothing every validation equals the first, and equal is not better."""
+    run = trainer(
+        tiny_config, tmp_path, "train.patience=1", "train.validate_every=1", "phases.1.epochs=9", "optimizer.lr=1e-12"
+    )
+    run.run()
+    assert run.progress.epoch == 2
