@@ -29,7 +29,7 @@ def test_without_dontcare_regions_the_numbers_are_those_of_plain_coco(golden, ev
     assert {name: numbers.stats[name] for name in expected} == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(scenes())
 def test_arrays_equal_pycocotools_to_the_last_digit(scene):
     ground_truth, detections = scene

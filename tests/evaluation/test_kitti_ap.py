@@ -34,7 +34,7 @@ def test_every_number_and_precision_curve_equals_the_official_devkit(golden, nam
         assert abs(curves[level].AP11 - expected["AP11"]) < 1e-9
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(scenes(), st.sampled_from([("Car", 0.7), ("Car", 0.5), ("Pedestrian", 0.5), ("Cyclist", 0.5), ("Van", 0.3)]))
 def test_lock_step_matching_equals_plain_loops(scene, class_and_limit):
     name, limit = class_and_limit
@@ -126,3 +126,11 @@ def test_the_lowest_score_is_always_a_threshold():
         assert chosen[-1] == scores.min()
         assert len(chosen) <= 41
         assert (np.diff(chosen) < 0).all()
+
+
+def test_among_equal_candidates_the_first_in_the_file_is_taken():
+    first, second = Label("Car", (100.0, 0.0, 200.0, 80.0), 0.0, 0), Label("Car", (120.0, 0.0, 220.0, 80.0), 0.0, 0)
+    left, right = Label("Car", (95.0, 0.0, 195.0, 80.0), score=0.5), Label("Car", (105.0, 0.0, 205.0, 80.0), score=0.5)
+    # Both overlap the first object equally, only `right` reaches the second one.
+    for found, precision in (([left, right], 1.0), ([right, left], 0.5)):
+        assert curves_of({"0": [first, second]}, {"0": found}, "Car")["easy"].precision[0] == precision
