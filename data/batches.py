@@ -234,10 +234,10 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
-    """Workers share the cores by being many; OpenCV's threads inside each would only fight (torch sets its own to one).
+    """Workers share the cores by being many; OpenCV's threads in each would only fight (torch sets its own to one).
 
-    Ctrl-C reaches every process of a terminal, and only the training process decides when its workers end.
+    Ctrl-C reaches every process of a terminal, but the training process decides when its workers end. It may have to do
+    that by SIGTERM, which must stay deadly.
     """
     cv2.setNumThreads(0)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
