@@ -3,7 +3,7 @@
     python -m benchmarks.data ROOT [--frames 64] [--rounds 5]
 
 The plain pipeline is what one writes first: cv2.imread of a PNG, albumentations at full size, resize, stack. The frames
-of ROOT are written anew as PNG and as JPEG into a temporary folder, so that both are the same pictures. Goals: 2.2 times
+of ROOT are written anew as PNG and as JPEG into a temporary folder: the same pictures in both. Goals: 2.2 times
 the plain pipeline with a cache and the albumentations chain, 6 times with a cache and the fused warp, on one core; and
 memory that does not grow over epochs.
 """
