@@ -23,7 +23,7 @@ class StyleRecalibration(ChannelGate):
 class MeanAndStd(nn.Module):
     """[B, C, H, W] -> [B, C, 2]: mean and sqrt(unbiased variance + 1e-5) of each channel, in float32 or wider.
 
-    Tensor.std takes an unvectorised path on CPU, 9 to 20 times the time of these two passes. The short cut
+    Tensor.std takes an unvectorised path on CPU, 10 to 20 times the time of these two passes. The short cut
     mean(x²) - mean(x)² would be faster still, but cancels to noise when |mean| >> std, so the map is centred first.
     """
 
