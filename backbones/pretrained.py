@@ -44,8 +44,8 @@ class LoadReport:
 def load_pretrained(backbone: AttentionResNet, source: str | os.PathLike[str]) -> LoadReport:
     """Load `source` into `backbone`, in place; nothing in a file is run.
 
-    source: the path of a state dict of torchvision's ResNet or of a checkpoint of ours; or "imagenet", torchvision's best
-    weights of this depth, downloaded once to torch's cache
+    source: the path of a state dict of torchvision's ResNet or of a checkpoint of ours; or "imagenet": torchvision's
+    best weights of this depth, downloaded once to torch's cache
     """
     if source == "imagenet":
         return load_state(backbone, _imagenet_state(backbone.arch), f"torchvision's {backbone.arch} (ImageNet)")
