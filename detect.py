@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
@@ -30,8 +29,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--conf", type=_fraction, default=0.25, help="lowest score of a detection (default: %(default)s)")
     add("--iou", type=_fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    add("--precision", default="auto", help="auto, fp32, bf16, fp16 (default: %(default)s)")
-    add("--threads", type=int, metavar="N", help="processor threads of the network (default: the runtime's choice)")
+    add("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
+    add("--threads", type=int, metavar="N", help="processor threads of the network (default: all cores)")
     add("--batch", type=int, metavar="N", help=f"images a network call (default: {GPU_BATCH} on a GPU, else 1)")
     add("--every", type=int, default=1, metavar="N", help="look at every N-th frame or image only")
     add("--start", default="0", metavar="TIME", help="begin here in every video: seconds or [h:]m:s")
@@ -75,14 +74,10 @@ def _options(args: argparse.Namespace) -> Options:
 
 def _load(args: argparse.Namespace) -> tuple[Detector, int]:
     """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
-    from detector.precision import pick_device
     from detector.predictor import Predictor
 
-    device = str(pick_device(args.device))
-    if device == "cuda" and "LOCAL_RANK" in os.environ:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    predictor = Predictor(args.weights, device, args.precision, args.conf, args.iou, args.threads)
-    return predictor, GPU_BATCH if device.startswith("cuda") else 1
+    predictor = Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads)
+    return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

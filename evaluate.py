@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     network.add_argument("--iou", type=_fraction, default=0.45, help="suppression overlap (default: %(default)s)")
     network.add_argument("--batch", type=_count, default=8, metavar="N", help="images at once (default: %(default)s)")
     network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    network.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 (default: %(default)s)")
+    network.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
     results = parser.add_argument_group("results that are there already")
     results.add_argument("--labels", metavar="LABEL_DIR", help="folder of KITTI label files")
     results.add_argument("--detections", metavar="RESULT_DIR", help="folder of KITTI result files")

@@ -1,4 +1,7 @@
-"""The runtimes a network can run on, behind one small interface. The file's suffix chooses."""
+"""The runtimes a network can run on, behind one small interface. The file's suffix chooses.
+
+Torch-free until a .pt asks for it.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data.resize import Geometry
-from detector.checkpoint import CheckpointError, load_checkpoint
+from detector.card import WeightsError
+from detector.cores import thread_count
 from detector.detections import Detections
-from detector.network.fuse import fuse
-from detector.network.postprocess import postprocess
-from detector.network.yolov3 import YOLOv3
-from detector.precision import autocast, pick_device, pick_precision
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 class Backend(Protocol):
-    """A network, and what it was trained for: class names, resize policy and input size (height, width)."""
+    """A network, and what it was trained for: class names, resize policy and input size (height, width).
+
+    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs.
+    """
 
     classes: tuple[str, ...]
     policy: str
     size: tuple[int, int]
+    device_type: str
+    precision: str
 
     def run(self, images: NDArray[np.uint8]) -> Any:
         """images [B, H, W, 3] RGB -> whatever `finish` understands."""
@@ -35,47 +41,25 @@ class Backend(Protocol):
         ...
 
 
-class TorchBackend:
-    """PyTorch on any device: fused, channels_last, in inference mode."""
-
-    def __init__(
-        self,
-        network: YOLOv3,
-        classes: Sequence[str],
-        policy: str,
-        size: tuple[int, int],
-        device: str | torch.device = "auto",
-        precision: str = "auto",
-    ) -> None:
-        self.classes = tuple(classes)
-        self.policy = policy
-        self.size = size
-        self.device = pick_device(str(device))
-        self.precision = pick_precision(precision, self.device)
-        self.network = fuse(network).to(self.device)
-        self.network.to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def run(self, images: NDArray[np.uint8]) -> list[torch.Tensor]:
-        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device)  # [B, 3, H, W], channels_last in memory
-        with autocast(self.device, self.precision):
-            raw_maps = self.network(batch)
-        return [raw.float() for raw in raw_maps]
-
-    def finish(
-        self, outputs: list[torch.Tensor], geometries: Sequence[Geometry], conf: float, iou: float
-    ) -> list[Detections]:
-        return postprocess(outputs, self.network, geometries, conf, iou)
-
-
 def open_backend(weights: str | Path, device: str, precision: str, threads: int | None) -> Backend:
-    """Loads the weights on the runtime that their suffix names: .pt PyTorch."""
+    """Loads the weights on the runtime that their suffix names: .pt PyTorch, .onnx ONNX Runtime, .xml OpenVINO.
+
+    precision "auto": an exported file as it is, a .pt in what is fastest here. threads: CPU threads, else all cores.
+    """
     path = Path(weights)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    if path.suffix not in (".pt", ".onnx", ".xml"):
+        raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO)")
     if path.suffix == ".pt":
-        if threads:
-            torch.set_num_threads(threads)
-        checkpoint = load_checkpoint(path)
-        network = checkpoint.build_network()
-        config = checkpoint.config
-        return TorchBackend(network, checkpoint.classes, config.data.resize, config.size, device, precision)
-    raise CheckpointError(f"{path}: expected weights that end in .pt")
+        from detector.torch_backend import open_checkpoint  # late: torch takes seconds
+
+        return open_checkpoint(path, device, precision, threads)
+    if device not in ("auto", "cpu"):
+        raise WeightsError(f"{path}: exported files run on the CPU, not on {device!r}; give the .pt for a GPU")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; make it with: python -m detector.export W.pt --to onnx|openvino")
+    from detector.exported import OnnxBackend, OpenVinoBackend
+
+    runtime = OnnxBackend if path.suffix == ".onnx" else OpenVinoBackend
+    return runtime(path, precision, thread_count(threads))

@@ -24,10 +24,10 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from data.settings import Settings
-from detector.backends import TorchBackend
 from detector.checkpoint import load_checkpoint
 from detector.config import Config, ConfigError, merge, parse_config, read_yaml
 from detector.network.profile import cost
+from detector.torch_backend import TorchBackend
 from detector.training.run import train_in
 from detector.training.run_log import write_text
 from detector.training.trainer import TrainingError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,9 +19,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def pick_device(name: str) -> torch.device:
-    """auto takes a GPU where there is one. Raises ValueError for a device this machine does not have."""
+    """auto takes a GPU where there is one, under torchrun the one of this process's rank.
+
+    Raises ValueError for a device this machine does not have.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
     except RuntimeError:

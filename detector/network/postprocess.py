@@ -1,4 +1,4 @@
-"""Raw maps, or the decoded outputs of an exported graph, to Detections in pixels of the original images.
+"""Raw maps to Detections in pixels of the original images (decoded outputs of an exported graph: suppression.py).
 
 Every (box, class) pair whose score = objectness * class probability exceeds `conf` is a candidate, as YOLOv3's
 independent classes and COCO practice have it: AP judges each class by itself, so a second opinion on a box can only
@@ -19,8 +19,7 @@ from data.resize import Geometry
 from detector.detections import Detections
 from detector.network.boxes import flatten_maps, make_grid
 from detector.network.yolov3 import YOLOv3
-
-CANDIDATES = 3000  # pairs that reach suppression in one image; its cost grows with their square
+from detector.suppression import CANDIDATES
 
 
 @torch.no_grad()
@@ -50,24 +49,6 @@ def postprocess(
         boxes = network.coder.decode(survivors[:, :4], grid.take(index))
         results.append(_suppress(boxes, scores, geometry, conf, iou, max_detections, class_agnostic, candidates))
     return results
-
-
-@torch.no_grad()
-def select(
-    boxes: Tensor,
-    scores: Tensor,
-    geometries: Sequence[Geometry],
-    conf: float,
-    iou: float,
-    max_detections: int = 300,
-    class_agnostic: bool = False,
-    candidates: int = CANDIDATES,
-) -> list[Detections]:
-    """The same for decoded outputs: boxes [B, N, 4] xyxy px of the network input, scores [B, N, K]."""
-    return [
-        _suppress(*image, geometry, conf, iou, max_detections, class_agnostic, candidates)
-        for image, geometry in zip(zip(boxes.float(), scores.float(), strict=True), geometries, strict=True)
-    ]
 
 
 def _logit(probability: float) -> float:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from data.dataset import KittiDataset
 from data.images import read_image
 from data.kitti import read_labels
-from detector.backends import TorchBackend
 from detector.config import Config
 from detector.detections import Detections
 from detector.evaluation.evaluator import Evaluation, evaluate
 from detector.evaluation.network_results import to_labels
 from detector.network.yolov3 import YOLOv3
 from detector.predictor import Image, Predictor
+from detector.torch_backend import TorchBackend
 from detector.training.distributed import World
 from detector.video.drawing import draw
 

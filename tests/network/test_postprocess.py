@@ -7,7 +7,8 @@ from network_pieces import lively, tiny
 
 from data.resize import fit
 from detector.network.boxes import decode_maps
-from detector.network.postprocess import postprocess, select
+from detector.network.postprocess import postprocess
+from detector.suppression import select
 
 SAME = fit((64, 96), (64, 96), "stretch")
 
@@ -166,9 +167,8 @@ def test_decoded_outputs_give_the_same_detections(busy):
     network, raw_maps = busy
     boxes, objectness, classes = decode_maps(raw_maps, network.anchors, network.strides, network.coder)
     scores = objectness.sigmoid()[..., None] * classes.sigmoid()
-    for ours, theirs in zip(
-        postprocess(raw_maps, network, GEOMETRIES, 0.1, 0.45), select(boxes, scores, GEOMETRIES, 0.1, 0.45), strict=True
-    ):
+    decoded = select(boxes.numpy(), scores.numpy(), GEOMETRIES, 0.1, 0.45)
+    for ours, theirs in zip(postprocess(raw_maps, network, GEOMETRIES, 0.1, 0.45), decoded, strict=True):
         np.testing.assert_allclose(ours.boxes, theirs.boxes, rtol=0, atol=1e-3)
         np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-6)
         np.testing.assert_array_equal(ours.labels, theirs.labels)
