@@ -12,7 +12,7 @@ from data.kitti import DONT_CARE, Label
 from data.scenes.camera import HEIGHT, WIDTH, Camera
 from data.scenes.scene import Actor
 
-SMALLEST = 15.0  # pixels of height; what is smaller is far clutter
+SMALLEST = 25.0  # pixels of height: KITTI scores nothing smaller at any difficulty, so it is clutter
 FARTHEST = 90.0  # metres
 _HIDDEN = 0.08  # a smaller visible share (or area) is not annotated at all
 _FEWEST = 12  # visible pixels
