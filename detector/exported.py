@@ -91,8 +91,7 @@ class OpenVinoBackend(ExportedBackend):
             model = core.read_model(path)
         except RuntimeError as fault:
             raise WeightsError(f"{path}: not a model that OpenVINO can read ({_first_line(fault)})") from None
-        known = model.get_rt_info() if model.has_rt_info(RT_INFO) else {}
-        section = known[RT_INFO].astype(dict) if known else {}
+        section = model.get_rt_info(RT_INFO).value if model.has_rt_info(RT_INFO) else {}
         card = read_card({name: str(value) for name, value in section.items()}, path)
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         chosen = _openvino_precision(path, card, precision, has_bf16)
