@@ -89,7 +89,8 @@ def export(args: argparse.Namespace) -> Path:
             raise WeightsError(f"{args.weights}: the exported graph does not compute what PyTorch does ({difference})")
         table = _cost_of_int8(made, frames, args) if card.precision == "int8" else ""
         _put_in_place(made, output)
-    print(f"{output}: {_megabytes(output):.1f} MB, input {card.size[1]}x{card.size[0]}, computes in {backend.precision}")
+    width, height = card.size[::-1]
+    print(f"{output}: {_megabytes(output):.1f} MB, input {width}x{height}, computes in {backend.precision}")
     print(difference)
     if table:
         print(table)
@@ -162,7 +163,7 @@ def _cost_of_int8(made: Path, frames: Mapping[str, Image], args: argparse.Namesp
     )
     if args.calibrate.is_dir():
         labels, images = checking_frames(args.calibrate, args.check_split, args.check_frames)
-        title = f"percent on {len(labels)} frames of split {args.check_split}: COCO's, and KITTI's moderate AP40 by class"
+        title = f"percent on {len(labels)} frames of split {args.check_split}: COCO's, and KITTI's moderate AP40"
         return f"{title}\n{ap_before_and_after(labels, find(before, images), find(after, images), before.classes)}"
     found = find(before, frames)
     labels = {

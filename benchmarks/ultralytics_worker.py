@@ -1,0 +1,67 @@
+"""Runs Ultralytics' networks for benchmarks/inference.py, in the Python environment that has them.
+
+A process of its own, because its packages and its licence (AGPL) stay outside. It reads one JSON request a line and
+answers each with one line: {"model": NAME, "size": [h, w], "runs": N} -> {"seconds": [...]}, or with "onnx": PATH
+instead of "runs" -> writes the network there. An answer with "error" says what went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from typing import Any
+
+
+def main() -> None:
+    answers = sys.stdout
+    threads = int(sys.argv[1])
+    with contextlib.redirect_stdout(sys.stderr):  # what the packages print must not mix with the answers
+        import torch
+        from ultralytics import YOLO
+
+        torch.set_num_threads(threads)
+        networks: dict[str, Any] = {}
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                name = request["model"]
+                if name not in networks:
+                    networks[name] = YOLO(name).model.eval().fuse()  # as its own predict does
+                answer = _answer(torch, networks[name], request)
+            except Exception as fault:
+                answer = {"error": f"{type(fault).__name__}: {fault}"[:200]}
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def _answer(torch: Any, network: Any, request: dict[str, Any]) -> dict[str, Any]:
+    images = torch.rand(1, 3, *request["size"])
+    if "onnx" in request:
+
+        class Boxes(torch.nn.Module):
+            """The network's first output: decoded boxes and scores."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.network = network
+
+            def forward(self, images: Any) -> Any:
+                return self.network(images)[0]
+
+        with torch.inference_mode():
+            torch.onnx.export(
+                Boxes().eval(), (images,), request["onnx"], dynamo=False, input_names=["images"], opset_version=17
+            )
+        return {}
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(request["runs"]):
+            started = time.perf_counter()
+            network(images)
+            seconds.append(time.perf_counter() - started)
+    return {"seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()
