@@ -89,9 +89,11 @@ def ap_before_and_after(
     """A table of both and of what changed, and a sentence that says what it cost."""
     first, second = (_numbers(evaluate(ground_truth, found, classes)) for found in (before, after))
     change = {column: second[column] - first[column] for column in first}
-    lines = [f"{'':8}" + "".join(f"{column:>{len(column) + 3}}" for column in first)]
+    widths = [max(6, len(column)) + 3 for column in first]
+    lines = [" " * 8 + "".join(f"{column:>{width}}" for column, width in zip(first, widths, strict=True))]
     for name, row, sign in zip((*names, "change"), (first, second, change), ("", "", "+"), strict=True):
-        lines.append(f"{name:8}" + "".join(f"{value:{sign}{len(column) + 3}.2f}" for column, value in row.items()))
+        cells = (f"{value:{sign}{width}.2f}" for value, width in zip(row.values(), widths, strict=True))
+        lines.append(f"{name:8}" + "".join(cells))
     if first["mAP50"] == 0:
         lines.append(f"The {names[0]} network finds nothing in these frames, so this says nothing about {names[1]}.")
     elif change["mAP50"] < 0:

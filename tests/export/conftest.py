@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from detector.card import Card
+from detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from detector.config import parse_config
+from detector.network.build import build_detector
+
+for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"):
+    pytest.importorskip(package)
+
+from detector.graph import ImagesToBoxes, halve_weights, save_openvino, to_openvino, write_onnx  # noqa: E402
+from detector.quantise import quantise_onnx, quantise_openvino  # noqa: E402
+
+CLASSES = ("Car", "Pedestrian", "Cyclist")
+SETTINGS = {
+    "network": {"width": 0.125},
+    "data": {"classes": list(CLASSES), "resize": "letterbox"},
+    "phases": [{"size": [64, 96]}],
+}
+
+
+def pictures(count: int, height: int = 60, width: int = 100, seed: int = 0) -> list[np.ndarray]:
+    """Patches of colour, so that predictions differ from place to place."""
+    random = np.random.default_rng(seed)
+    return [
+        cv2.resize(random.integers(0, 256, (5, 8, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose untrained heads are wide awake: scores from 0 to 0.9, boxes of all sizes."""
+    torch.manual_seed(0)
+    config = parse_config(SETTINGS, "here")
+    network = build_detector(config.network, len(CLASSES))
+    for head in network.heads:
+        torch.nn.init.normal_(head[-1].weight, std=0.3)
+        torch.nn.init.normal_(head[-1].bias, std=0.3)
+    path = tmp_path_factory.mktemp("export") / "net.pt"
+    save_checkpoint(path, Checkpoint(config, network.state_dict()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def card() -> Card:
+    return Card(CLASSES, (64, 96), "letterbox", "fp32")
+
+
+@pytest.fixture(scope="session")
+def graph(weights: Path) -> ImagesToBoxes:
+    return ImagesToBoxes(copy.deepcopy(load_checkpoint(weights).build_network())).eval()
+
+
+@pytest.fixture(scope="session")
+def inputs() -> list[np.ndarray]:
+    return [image[None] for image in pictures(6, 64, 96, seed=3)]
+
+
+@pytest.fixture(scope="session")
+def exported(weights: Path, graph: ImagesToBoxes, card: Card, inputs: list[np.ndarray]) -> dict[str, Path]:
+    """The same network as a file of every kind. Traced by torch once, which takes most of the time."""
+    folder = weights.parent
+    files = {name: folder / f"{name}.onnx" for name in ("onnx", "onnx-fp16", "onnx-int8")}
+    files |= {name: folder / f"{name}.xml" for name in ("openvino", "openvino-bf16", "openvino-int8")}
+    write_onnx(graph, card, None, files["onnx"])
+    shutil.copy(files["onnx"], files["onnx-fp16"])
+    halve_weights(files["onnx-fp16"], replace(card, precision="fp16"))
+    quantise_onnx(files["onnx"], files["onnx-int8"], replace(card, precision="int8"), inputs)
+    save_openvino(to_openvino(files["onnx"]), card, files["openvino"])
+    save_openvino(to_openvino(files["onnx"]), replace(card, precision="bf16"), files["openvino-bf16"])
+    quantised = quantise_openvino(to_openvino(files["onnx"]), inputs)
+    save_openvino(quantised, replace(card, precision="int8"), files["openvino-int8"])
+    return files
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six frames with a car each, four of them to train."""
+    root = tmp_path_factory.mktemp("data")
+    for folder in ("training/image_2", "training/label_2", "ImageSets"):
+        (root / folder).mkdir(parents=True)
+    for k, image in enumerate(pictures(6)):
+        cv2.imwrite(str(root / f"training/image_2/{k:06d}.png"), image)
+        line = f"Car 0.00 0 0.00 {10 + k}.00 10.00 {60 + k}.00 50.00 1.5 1.6 3.5 1.0 1.5 20.0 0.0\n"
+        (root / f"training/label_2/{k:06d}.txt").write_text(line)
+    (root / "ImageSets/train.txt").write_text("000000\n000001\n000002\n000003\n")
+    (root / "ImageSets/val.txt").write_text("000004\n000005\n")
+    return root

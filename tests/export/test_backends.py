@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import CLASSES, pictures
+
+import detect
+from detector.backends import open_backend
+from detector.checkpoint import load_checkpoint
+from detector.exported import OpenVinoBackend
+from detector.predictor import Predictor
+from detector.torch_backend import TorchBackend
+
+EXACT = ("onnx", "openvino")
+ROUNDED = ("onnx-fp16", "openvino-bf16", "onnx-int8", "openvino-int8")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return [*pictures(2, 60, 100), *pictures(1, 90, 70, seed=8)]
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_an_exported_file_finds_what_the_checkpoint_finds(kind, weights, exported, images):
+    expected = Predictor(weights, "cpu", "fp32", conf=0.3, threads=1).predict(images)
+    predictor = Predictor(exported[kind], conf=0.3, threads=1)
+    assert predictor.classes == CLASSES
+    assert sum(len(found) for found in expected) > 20, "too little found to prove anything"
+    for ours, theirs in zip(predictor.predict(images), expected, strict=True):
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_allclose(ours.boxes, theirs.boxes, rtol=0, atol=0.01)
+        np.testing.assert_allclose(ours.scores, theirs.scores, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ROUNDED)
+def test_fewer_bits_move_scores_a_little(kind, weights, exported, inputs):
+    """A wrong scale, channel order or layout moves them by tenths."""
+    plain = open_backend(exported["onnx"], "cpu", "auto", 1).run(np.concatenate(inputs))
+    rough = open_backend(exported[kind], "cpu", "auto", 1).run(np.concatenate(inputs))
+    moved = np.abs(rough[1] - plain[1])
+    assert np.ptp(plain[1]) > 0.5
+    assert moved.max() > 0, "this is the float32 graph"
+    assert moved.mean() < {"onnx-fp16": 0.001, "openvino-bf16": 0.01}.get(kind, 0.03)
+
+
+def test_bf16_weights_in_pytorch_decode_in_float32(weights, inputs):
+    def outputs(precision):
+        network = load_checkpoint(weights).build_network()
+        backend = TorchBackend(network, CLASSES, "letterbox", (64, 96), "cpu", precision)
+        return backend, backend.run(np.concatenate(inputs))
+
+    (fp32, plain), (bf16, rough) = outputs("fp32"), outputs("bf16")
+    assert {weight.dtype for weight in bf16.network.parameters()} == {torch.bfloat16}
+    for name in ("mean", "std", "anchors"):
+        assert torch.equal(getattr(bf16.network, name), getattr(fp32.network, name))
+    for a, b in zip(plain, rough, strict=True):
+        assert b.dtype == torch.float32
+        assert 0 < (a - b).abs().max() < 0.05 * a.abs().max()
+
+
+def test_auto_on_a_cpu_is_what_was_measured_to_be_faster(weights, monkeypatch):
+    for speedup, precision in ((2.0, "bf16"), (1.0, "fp32"), (0.2, "fp32")):
+        monkeypatch.setattr("detector.torch_backend._bf16_speedup", lambda speedup=speedup: speedup)
+        assert open_backend(weights, "cpu", "auto", 1).precision == precision
+
+
+def test_the_file_says_what_it_is(exported, card):
+    model = onnx.load(exported["onnx-int8"])
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(properties["classes"]) == list(CLASSES)
+    assert json.loads(properties["size"]) == [64, 96]
+    assert (properties["resize"], properties["precision"]) == ("letterbox", "int8")
+    backend = open_backend(exported["openvino-int8"], "auto", "auto", 1)
+    assert (backend.classes, backend.size, backend.policy) == (card.classes, card.size, card.policy)
+    assert (backend.precision, backend.device_type) == ("int8", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "hint", "precision"),
+    [
+        ("openvino", "auto", "f32", "fp32"),
+        ("openvino", "bf16", "bf16", "bf16"),
+        ("openvino-bf16", "auto", "bf16", "bf16"),
+        ("openvino-bf16", "fp32", "f32", "fp32"),
+        ("openvino-int8", "auto", "f32", "int8"),
+    ],
+)
+def test_openvino_is_told_precision_and_threads(exported, kind, wanted, hint, precision):
+    import openvino
+
+    if precision == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bf16")
+    backend = OpenVinoBackend(exported[kind], wanted, 1)
+    compiled = backend._request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == hint
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert backend.precision == precision
+
+
+def test_exported_files_run_without_torch(exported):
+    code = (
+        "import sys; import numpy as np; from detector.predictor import Predictor\n"
+        "for path in sys.argv[1:]: Predictor(path, threads=1).predict(np.zeros((60, 100, 3), 'u1'))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(exported["onnx"]), str(exported["openvino"])]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_detect_needs_nothing_but_the_file(exported, tmp_path):
+    import cv2
+
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), pictures(1)[0])
+    out = tmp_path / "out"
+    assert detect.main([str(picture), "--weights", str(exported["onnx"]), "--output", str(out), "--threads", "1"]) == 0
+    found = json.loads((out / "detections.jsonl").read_text())["detections"]
+    assert found and {entry["class"] for entry in found} <= set(CLASSES)
