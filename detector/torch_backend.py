@@ -94,12 +94,11 @@ def _to_bf16(network: YOLOv3) -> None:
 @torch.inference_mode()
 def _bf16_speedup() -> float:
     """Time of a few convolutions in fp32 over that in bf16, best of a few each; below 1 where a CPU emulates it."""
-    layers = nn.Sequential(*(nn.Conv2d(128, 128, 3, padding=1) for _ in range(3)))
-    images = torch.ones(1, 128, 28, 28)
-    candidates = {
-        dtype: (layers.to(dtype, memory_format=torch.channels_last, copy=True), images.to(dtype))  # type: ignore[call-overload]
-        for dtype in (torch.float32, torch.bfloat16)
-    }
+    candidates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        layers = nn.Sequential(*(nn.Conv2d(128, 128, 3, padding=1) for _ in range(3)))
+        layers = layers.to(dtype).to(memory_format=torch.channels_last)
+        candidates[dtype] = (layers, torch.ones(1, 128, 28, 28, dtype=dtype))
     best = dict.fromkeys(candidates, float("inf"))
     for _ in range(5):  # the first round warms up; interleaved, so that a noisy neighbour hits both
         for dtype, (network, batch) in candidates.items():

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_network import CLASSES, SETTINGS, pictures
 
 from detector.card import Card
 from detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -20,22 +21,6 @@ for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"):
 
 from detector.graph import ImagesToBoxes, halve_weights, save_openvino, to_openvino, write_onnx  # noqa: E402
 from detector.quantise import quantise_onnx, quantise_openvino  # noqa: E402
-
-CLASSES = ("Car", "Pedestrian", "Cyclist")
-SETTINGS = {
-    "network": {"width": 0.125},
-    "data": {"classes": list(CLASSES), "resize": "letterbox"},
-    "phases": [{"size": [64, 96]}],
-}
-
-
-def pictures(count: int, height: int = 60, width: int = 100, seed: int = 0) -> list[np.ndarray]:
-    """Patches of colour, so that predictions differ from place to place."""
-    random = np.random.default_rng(seed)
-    return [
-        cv2.resize(random.integers(0, 256, (5, 8, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
-        for _ in range(count)
-    ]
 
 
 @pytest.fixture(scope="session")

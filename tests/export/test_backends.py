@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import CLASSES, pictures
+from small_network import CLASSES, pictures
 
 import detect
 from detector.backends import open_backend
@@ -63,6 +63,10 @@ def test_bf16_weights_in_pytorch_decode_in_float32(weights, inputs):
     for a, b in zip(plain, rough, strict=True):
         assert b.dtype == torch.float32
         assert 0 < (a - b).abs().max() < 0.05 * a.abs().max()
+
+
+def test_auto_measures_and_takes_one_of_two(weights):
+    assert open_backend(weights, "cpu", "auto", 1).precision in ("fp32", "bf16")
 
 
 def test_auto_on_a_cpu_is_what_was_measured_to_be_faster(weights, monkeypatch):

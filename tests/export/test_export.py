@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import openvino
 import pytest
-from conftest import pictures
+from small_network import pictures
 
 from data.kitti import Label
 from detector import export
@@ -118,7 +118,7 @@ def test_what_int8_costs_in_ap_by_hand():
         (["net.pt", "--to", "onnx", "--batch", "0"], "--batch 0: give 1 or more"),
         (["{weights}", "--to", "onnx", "--size", "100"], "--size 100: give height and width"),
         (["{weights}", "--to", "onnx", "--output", "a.xml"], "must end in .onnx"),
-        (["{weights}", "--to", "onnx", "--precision", "int8", "--calibrate", "no.mp4"], "--calibrate no.mp4: no such file"),
+        (["{weights}", "--to", "onnx", "--precision", "int8", "--calibrate", "no.mp4"], "no.mp4: no such file"),
     ],
 )
 def test_mistakes_are_told_in_a_line(arguments, words, weights, capsys):
