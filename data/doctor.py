@@ -77,7 +77,8 @@ def examine(root: Path, workers: int) -> Report:
     frames = sorted(images.keys() | labels.keys())
     pool = ThreadPoolExecutor(workers)  # threads are enough: decoding runs without the interpreter's lock
     try:
-        for problems, objects, hw in tqdm(pool.map(examine_one, frames), "frames", len(frames), leave=False):
+        examined = pool.map(examine_one, frames)
+        for problems, objects, hw in tqdm(examined, "frames", len(frames), leave=False, disable=None):
             report.problems += problems
             report.classes.update(label.name for label in objects)
             report.box_heights.update(_bin(label) for label in objects if label.name != DONT_CARE)

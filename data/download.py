@@ -166,7 +166,7 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -> Non
 
 
 def _bar(what: str, total: int) -> tqdm:
-    return tqdm(total=total, unit="B", unit_scale=True, desc=what)
+    return tqdm(total=total, unit="B", unit_scale=True, desc=what, disable=None)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def fetch(url: str, target: Path, headroom: int = 0) -> None:
     """Bring `url` to `target`, going on from what an earlier call left; `headroom` bytes must stay free on the disk."""
     part, name = target.with_suffix(".part"), url.rsplit("/", 1)[-1]
     answered, failures, furthest = False, 0, 0
-    with tqdm(unit="B", unit_scale=True, desc=name) as bar:
+    with tqdm(unit="B", unit_scale=True, desc=name, disable=None) as bar:
         while True:
             try:
                 _transfer(url, part, headroom, bar)

@@ -47,10 +47,11 @@ class PhaseSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """SGD with Nesterov-free momentum and polynomial decay, as in the paper."""
+    """The paper's SGD with polynomial decay; AdamW for short runs from scratch."""
 
+    kind: Literal["sgd", "adamw"] = Field("sgd", description="sgd as in the paper, or adamw (lr about 0.001)")
     lr: float = Field(0.1, gt=0, description="learning rate after the warm-up")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, beta 1 of AdamW")
     weight_decay: float = Field(5e-4, ge=0, description="L2 decay of weights (never of biases and BatchNorm)")
     power: float = Field(4.0, ge=0, description="power of the polynomial decay; 0 keeps the rate constant")
     warmup_epochs: float = Field(1.0, ge=0, description="epochs over which the rate rises from zero")

@@ -9,8 +9,10 @@ Decoding stays in float32 in both: a box side of 448 px in 256 steps would be of
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,10 @@ def quantise_openvino(model: Any, inputs: Inputs) -> Any:
     scope = nncf.IgnoredScope(names=openvino_decoding(model))
     # mixed: LeakyReLU's outputs are lopsided, weights are not
     preset = nncf.QuantizationPreset.MIXED
-    return nncf.quantize(
-        model, nncf.Dataset(list(inputs)), preset=preset, subset_size=len(inputs), ignored_scope=scope
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # its progress bars
+        return nncf.quantize(
+            model, nncf.Dataset(list(inputs)), preset=preset, subset_size=len(inputs), ignored_scope=scope
+        )
 
 
 def quantise_onnx(path: Path, out: Path, card: Card, inputs: Inputs) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from data.scenes.annotate import SMALLEST
 from data.scenes.write import check_clip, make_clip, make_scenes
 
 
@@ -41,14 +42,23 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="N",
         help="processes that draw (default: one a core)",
     )
+    parser.add_argument(
+        "--min-height",
+        type=float,
+        default=SMALLEST,
+        metavar="PX",
+        help=f"annotate objects from this height on, make the rest DontCare (default {SMALLEST:g}; KITTI easy: 40)",
+    )
     options = parser.parse_args(arguments)
     try:
         if options.video:
             check_clip(Path(options.video), options.video_frames)
         if options.frames or not options.video:
-            make_scenes(options.root, options.frames, options.seed, options.val_share, options.workers)
+            make_scenes(
+                options.root, options.frames, options.seed, options.val_share, options.workers, smallest=options.min_height
+            )
         if options.video:
-            make_clip(options.video, options.video_frames, options.seed)
+            make_clip(options.video, options.video_frames, options.seed, smallest=options.min_height)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -12,7 +12,7 @@ from data.kitti import DONT_CARE, Label
 from data.scenes.camera import HEIGHT, WIDTH, Camera
 from data.scenes.scene import Actor
 
-SMALLEST = 25.0  # pixels of height: KITTI scores nothing smaller at any difficulty, so it is clutter
+SMALLEST = 25.0  # pixels of height: KITTI scores nothing smaller at any difficulty
 FARTHEST = 90.0  # metres
 _HIDDEN = 0.08  # a smaller visible share (or area) is not annotated at all
 _FEWEST = 12  # visible pixels
@@ -59,8 +59,13 @@ class Silhouette:
         return min(1.0, max(0.0, 1.0 - inside / max((x2 - x1) * (y2 - y1), 1e-6)))
 
 
-def annotate(silhouettes: list[Silhouette], visible: np.ndarray, camera: Camera) -> list[Label]:
-    """visible [256]: canvas pixels left of each identity when all was painted. Nearest first, DontCare last."""
+def annotate(
+    silhouettes: list[Silhouette], visible: np.ndarray, camera: Camera, smallest: float = SMALLEST
+) -> list[Label]:
+    """visible [256]: canvas pixels left of each identity when all was painted. Nearest first, DontCare last.
+
+    An object of less than `smallest` pixels of height is far clutter, part of a DontCare region.
+    """
     labels, clutter = [], []
     for silhouette in reversed(silhouettes):
         left = int(visible[silhouette.identity])
@@ -69,7 +74,7 @@ def annotate(silhouettes: list[Silhouette], visible: np.ndarray, camera: Camera)
             continue
         actor = silhouette.actor
         place = camera.to_camera(actor.position[None])[0]
-        if silhouette.height < SMALLEST or place[2] > FARTHEST:
+        if silhouette.height < smallest or place[2] > FARTHEST:
             clutter.append(silhouette.box)
             continue
         rotation = camera.rotation_y(actor.heading)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from data.kitti import Label
-from data.scenes.annotate import Silhouette, annotate
+from data.scenes.annotate import SMALLEST, Silhouette, annotate
 from data.scenes.background import paint_background, shadow_outline
 from data.scenes.camera import FOCAL, HEIGHT, NEAR, WIDTH, clip_near, project
 from data.scenes.mesh import Faces, Line, Spheres
@@ -31,8 +31,8 @@ class Frame:
     labels: list[Label]
 
 
-def render(scene: Scene) -> Frame:
-    """The same scene gives the same frame, to the last bit."""
+def render(scene: Scene, smallest: float = SMALLEST) -> Frame:
+    """The same scene gives the same frame, to the last bit. Objects lower than `smallest` pixels are not annotated."""
     canvas = cv2.cvtColor(paint_background(scene), cv2.COLOR_RGB2RGBA)
     canvas[..., 3] = 0  # not opacity, but the identity of who is seen there (0: nobody)
     canvas = cv2.resize(canvas, (WIDTH * SUPER, HEIGHT * SUPER), interpolation=cv2.INTER_LINEAR)
@@ -49,7 +49,8 @@ def render(scene: Scene) -> Frame:
             silhouettes.append(Silhouette.take(actor, canvas[..., 3], identity, brush.extent(), SUPER))
     visible = cv2.calcHist([canvas], [3], None, [256], [0, 256]).ravel().astype(int)
     small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-    return Frame(_expose(cv2.cvtColor(small, cv2.COLOR_RGBA2RGB), scene), annotate(silhouettes, visible, scene.camera))
+    labels = annotate(silhouettes, visible, scene.camera, smallest)
+    return Frame(_expose(cv2.cvtColor(small, cv2.COLOR_RGBA2RGB), scene), labels)
 
 
 def _in_view(actor: Actor, scene: Scene) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import cv2
@@ -17,10 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from data.kitti import write_labels
+from data.scenes.annotate import SMALLEST
 from data.scenes.camera import HEIGHT, WIDTH
 from data.scenes.painter import Frame, render
 from data.scenes.street import draw_street
 
+Item = TypeVar("Item")
 MARK = "scenes.json"  # says that a folder is ours, so that we may write into it again
 _STILLS, _CLIP = 0, 1  # so that the clip of a seed is not one of its stills
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
@@ -38,6 +41,7 @@ def make_scenes(
     val_share: float = 0.2,
     workers: int = 1,
     progress: bool = True,
+    smallest: float = SMALLEST,
 ) -> Path:
     """Write ROOT/training/{image_2,label_2} and ROOT/ImageSets/{train,val}.txt: every n-th frame is for validation.
 
@@ -49,7 +53,7 @@ def make_scenes(
     if not 0 <= val_share < 1:
         raise ScenesError(f"val_share is {val_share}: give a share from 0 up to, but not including, 1")
     root = Path(root)
-    _claim(root, {"seed": seed, "frames": frames})
+    _claim(root, {"seed": seed, "frames": frames, "smallest": smallest})
     images, labels, lists = root / "training" / "image_2", root / "training" / "label_2", root / "ImageSets"
     for folder in images, labels, lists:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,9 +61,8 @@ def make_scenes(
     _remove_stale(lists, {})  # written last: a root without lists is not finished
     _remove_stale(images, {f"{name}.png" for name in names})
     _remove_stale(labels, {f"{name}.txt" for name in names})
-    job = partial(_write_still, str(images), str(labels), seed)
-    bar = tqdm(_spread(job, frames, workers), total=frames, desc="scenes", unit="frame", disable=not progress)
-    for _ in bar:
+    job = partial(_write_still, str(images), str(labels), seed, smallest)
+    for _ in _bar(_spread(job, frames, workers), frames, "scenes", progress):
         pass
     in_val = [int((index + 1) * val_share) > int(index * val_share) for index in range(frames)]
     for split, wanted in (("train", False), ("val", True)):
@@ -69,7 +72,12 @@ def make_scenes(
 
 
 def make_clip(
-    path: str | os.PathLike[str], frames: int = 100, seed: int = 0, fps: int = 10, progress: bool = True
+    path: str | os.PathLike[str],
+    frames: int = 100,
+    seed: int = 0,
+    fps: int = 10,
+    progress: bool = True,
+    smallest: float = SMALLEST,
 ) -> Path:
     """Write a drive through one street as an .mp4, and <stem>_labels/%06d.txt beside it, one a frame from 000000 on.
 
@@ -78,7 +86,7 @@ def make_clip(
     path = Path(path)
     check_clip(path, frames, fps)
     folder = clip_labels(path)
-    _claim(folder, {"seed": seed, "frames": frames, "fps": fps})
+    _claim(folder, {"seed": seed, "frames": frames, "fps": fps, "smallest": smallest})
     _remove_stale(folder, {MARK, *(f"{index:06d}.txt" for index in range(frames))})
     partial_file = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     try:
@@ -86,8 +94,8 @@ def make_clip(
             stream = container.add_stream("libx264", rate=fps, options={"crf": "17", "preset": "veryfast"})
             # yuv420p, which every browser plays, wants even sides: a column and a row of the picture are repeated
             stream.width, stream.height, stream.pix_fmt = WIDTH + WIDTH % 2, HEIGHT + HEIGHT % 2, "yuv420p"
-            moments = _drive(seed, frames, fps)
-            for index, frame in enumerate(tqdm(moments, total=frames, desc="clip", unit="frame", disable=not progress)):
+            moments = _drive(seed, frames, fps, smallest)
+            for index, frame in enumerate(_bar(moments, frames, "clip", progress)):
                 write_labels(folder / f"{index:06d}.txt", frame.labels)
                 padded = np.pad(frame.image, ((0, HEIGHT % 2), (0, WIDTH % 2), (0, 0)), mode="edge")
                 picture = av.VideoFrame.from_ndarray(padded, format="rgb24")
@@ -115,19 +123,19 @@ def clip_labels(path: Path) -> Path:
     return path.with_name(f"{path.stem}_labels")
 
 
-def still(seed: int, index: int) -> Frame:
+def still(seed: int, index: int, smallest: float = SMALLEST) -> Frame:
     """Frame `index` of the dataset of a seed."""
-    return render(draw_street((_STILLS, seed, index)).at(0.0))
+    return render(draw_street((_STILLS, seed, index)).at(0.0), smallest)
 
 
-def _drive(seed: int, frames: int, fps: int) -> Iterator[Frame]:
+def _drive(seed: int, frames: int, fps: int, smallest: float) -> Iterator[Frame]:
     world = draw_street((_CLIP, seed), seconds=frames / fps, kind="city")
     for index in range(frames):
-        yield render(world.at(index / fps, instant=index))
+        yield render(world.at(index / fps, instant=index), smallest)
 
 
-def _write_still(images: str, labels: str, seed: int, index: int) -> None:
-    frame = still(seed, index)
+def _write_still(images: str, labels: str, seed: int, smallest: float, index: int) -> None:
+    frame = still(seed, index, smallest)
     encoded = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), _PNG)[1]
     _replace(Path(images, f"{index:06d}.png"), encoded.tobytes())
     write_labels(Path(labels, f"{index:06d}.txt"), frame.labels)
@@ -144,7 +152,11 @@ def _spread(job: Callable[[int], None], count: int, workers: int) -> Iterator[No
         yield from pool.map(job, range(count), chunksize=8)
 
 
-def _claim(folder: Path, content: dict[str, int]) -> None:
+def _bar(source: Iterator[Item], count: int, what: str, progress: bool) -> Iterable[Item]:
+    return tqdm(source, total=count, desc=what, unit="frame", disable=None if progress else True)
+
+
+def _claim(folder: Path, content: dict[str, float]) -> None:
     """Make the folder ours, unless somebody else's things are in it."""
     if folder.exists() and not folder.is_dir():
         raise ScenesError(f"{folder}: is a file; give the name of a folder")

@@ -17,7 +17,10 @@ class NetworkSettings(Settings):
     """Which network to build: a ResNet with channel attention under YOLOv3's neck and heads."""
 
     arch: str = Field(default="resnet18", description="backbone: resnet18, 34, 50, 101 or 152")
-    attention: str = Field(default="emca-se", description="attention of the backbone: none, se, eca, srm, cbam, bam, gc, fca, emca-se, emca-eca, emca-srm")
+    attention: str = Field(
+        default="emca-se",
+        description="attention of the backbone: none, se, eca, srm, cbam, bam, gc, fca, emca-se, emca-eca, emca-srm",
+    )
     placement: Literal["all", "first", "last"] = Field(
         default="first", description="blocks of a stage that carry attention"
     )

@@ -11,14 +11,17 @@ from detector.config import Config, TrainSettings
 from detector.network.yolov3 import YOLOv3
 
 
-def make_optimizer(network: nn.Module, config: Config) -> torch.optim.SGD:
-    """SGD without weight decay on biases and BatchNorm: decaying a scale or a shift regularises nothing."""
+def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """No weight decay on biases and BatchNorm: decaying a scale or a shift regularises nothing."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.optimizer.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(groups, lr=config.optimizer.lr, momentum=config.optimizer.momentum)
+    settings = config.optimizer
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
 
 
 def freeze(network: YOLOv3, settings: TrainSettings) -> None:
