@@ -9,6 +9,7 @@ suppression. torchvision's detectors include theirs, Ultralytics' do not.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -237,7 +238,8 @@ def _openvino_of(onnx: Path, group: str, size: tuple[int, int], threads: int) ->
     for name, hint in (("fp32", "f32"), *((("bf16", "bf16"),) if _has_bf16() else ()), ("int8", "f32")):
         model = core.read_model(onnx)
         if name == "int8":
-            model = nncf.quantize(model, nncf.Dataset([image]), preset=nncf.QuantizationPreset.MIXED, subset_size=1)
+            with contextlib.redirect_stdout(sys.stderr):  # its progress bars
+                model = nncf.quantize(model, nncf.Dataset([image]), preset=nncf.QuantizationPreset.MIXED, subset_size=1)
         settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         request = core.compile_model(model, "CPU", {**settings, "NUM_STREAMS": 1}).create_infer_request()
         yield Row(
