@@ -54,9 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.video:
             check_clip(Path(options.video), options.video_frames)
         if options.frames or not options.video:
-            make_scenes(
-                options.root, options.frames, options.seed, options.val_share, options.workers, smallest=options.min_height
-            )
+            words = options.root, options.frames, options.seed, options.val_share, options.workers
+            make_scenes(*words, smallest=options.min_height)
         if options.video:
             make_clip(options.video, options.video_frames, options.seed, smallest=options.min_height)
     except (ValueError, OSError) as error:
