@@ -96,10 +96,11 @@ def ap_before_and_after(
         lines.append(f"{name:8}" + "".join(cells))
     if first["mAP50"] == 0:
         lines.append(f"The {names[0]} network finds nothing in these frames, so this says nothing about {names[1]}.")
-    elif change["mAP50"] < 0:
-        lines.append(f"{names[1]} costs {-change['mAP50']:.2f} points of mAP50 on these frames.")
     else:
-        lines.append(f"{names[1]} costs no mAP50 on these frames ({change['mAP50']:+.2f} points).")
+        worst = min(change, key=lambda column: change[column])
+        gain = "costs" if change["mAP50"] < 0 else "does not cost"
+        cost = f"{names[1]} {gain} mAP50 on these frames ({change['mAP50']:+.2f} points)"
+        lines.append(f"{cost}; it loses most in {worst} ({change[worst]:+.2f})." if change[worst] < 0 else f"{cost}.")
     return "\n".join(lines)
 
 
