@@ -6,7 +6,15 @@ RUN := .venv/bin/python
 .PHONY: demo test test-slow check clean
 
 demo: .venv/.installed
-	@$(RUN) -m backbones.profile
+	@rm -rf demo
+	$(RUN) -m data.scenes demo/scenes --frames 400 --min-height 40 --video demo/clip.mp4
+	$(RUN) train.py configs/demo.yaml --name training
+	$(RUN) evaluate.py --weights demo/training/best.pt --data demo/scenes --split val --report demo/report
+	$(RUN) detect.py demo/clip.mp4 --weights demo/training/best.pt --output demo/detections --save video,kitti,json
+	@echo
+	@echo "Look at:  demo/detections/video/clip.mp4   the dashcam clip with its detections"
+	@echo "          demo/report/index.html           what the detector finds and misses"
+	@echo "          demo/training/                   curves of the training, weights, metrics.csv"
 
 test: .venv/.installed-dev
 	$(RUN) -m pytest

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.resize import Geometry
 from detector.card import WeightsError
@@ -55,8 +54,6 @@ class TorchBackend:
         self.size = size
         self.device = pick_device(str(device))
         self.device_type = self.device.type
-        if precision == "auto" and self.device_type == "cpu":
-            precision = "bf16" if _bf16_speedup() > 1.15 else "fp32"
         self.precision = pick_precision(precision, self.device)
         self.network = fuse(network).to(self.device)
         self.network.to(memory_format=torch.channels_last)
@@ -89,20 +86,3 @@ def _to_bf16(network: YOLOv3) -> None:
     for name, value in constants.items():
         setattr(network, name, value)
     network.backbone.register_forward_pre_hook(lambda _, inputs: (inputs[0].bfloat16(),))
-
-
-@torch.inference_mode()
-def _bf16_speedup() -> float:
-    """Time of a few convolutions in fp32 over that in bf16, best of a few each; below 1 where a CPU emulates it."""
-    candidates = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        layers = nn.Sequential(*(nn.Conv2d(128, 128, 3, padding=1) for _ in range(3)))
-        layers = layers.to(dtype).to(memory_format=torch.channels_last)
-        candidates[dtype] = (layers, torch.ones(1, 128, 28, 28, dtype=dtype))
-    best = dict.fromkeys(candidates, float("inf"))
-    for _ in range(5):  # the first round warms up; interleaved, so that a noisy neighbour hits both
-        for dtype, (network, batch) in candidates.items():
-            started = time.perf_counter()
-            network(batch)
-            best[dtype] = min(best[dtype], time.perf_counter() - started)
-    return best[torch.float32] / best[torch.bfloat16]

@@ -71,7 +71,7 @@ def test_auto_measures_and_takes_one_of_two(weights):
 
 def test_auto_on_a_cpu_is_what_was_measured_to_be_faster(weights, monkeypatch):
     for speedup, precision in ((2.0, "bf16"), (1.0, "fp32"), (0.2, "fp32")):
-        monkeypatch.setattr("detector.torch_backend._bf16_speedup", lambda speedup=speedup: speedup)
+        monkeypatch.setattr("detector.precision._bf16_speedup", lambda speedup=speedup: speedup)
         assert open_backend(weights, "cpu", "auto", 1).precision == precision
 
 
