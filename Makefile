@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 
 demo: .venv/.installed
 	@rm -rf demo
-	$(RUN) -m data.scenes demo/scenes --frames 400 --min-height 40 --video demo/clip.mp4
+	$(RUN) -m data.scenes demo/scenes --frames 500 --min-height 50 --video demo/clip.mp4
 	$(RUN) train.py configs/demo.yaml --name training
 	$(RUN) evaluate.py --weights demo/training/best.pt --data demo/scenes --split val --report demo/report
 	$(RUN) detect.py demo/clip.mp4 --weights demo/training/best.pt --output demo/detections --save video,kitti,json

@@ -40,6 +40,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     network.add_argument("--batch", type=_count, default=8, metavar="N", help="images at once (default: %(default)s)")
     network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     network.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
+    network.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all cores)")
     results = parser.add_argument_group("results that are there already")
     results.add_argument("--labels", metavar="LABEL_DIR", help="folder of KITTI label files")
     results.add_argument("--detections", metavar="RESULT_DIR", help="folder of KITTI result files")
@@ -98,7 +99,7 @@ def _run(args: argparse.Namespace) -> None:
     from detector.predictor import Predictor  # late: torch takes a second, mistakes in the data are told at once
 
     score_network(
-        lambda: Predictor(args.weights, args.device, args.precision, args.conf, args.iou),
+        lambda: Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads),
         Path(args.data),
         args.split,
         Path(args.save_detections) if args.save_detections else None,

@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         shapes = box_shapes(label_files(options.root, options.split), classes, options.size, options.resize)
         anchors = find_anchors(shapes, options.count).round(1)
     except (ValueError, OSError) as error:
-        print(f"data.anchors: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     height, width = options.size
     classic = np.array(COCO) * (height * width) ** 0.5 / COCO_SIZE

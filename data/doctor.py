@@ -268,10 +268,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        print(f"{error.filename or args.root}: {error.strerror}", file=sys.stderr)
+        print(f"error: {error.filename or args.root}: {error.strerror}", file=sys.stderr)
         return 2
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 1 if report.problems else 0
 

@@ -215,12 +215,12 @@ def main(argv: list[str] | None = None) -> int:
         print("\ninterrupted; what came is kept, the same command goes on", file=sys.stderr)
         return 130
     except DownloadError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         mend = "make room and run the same command again" if full else "choose a folder that you may write to"
-        print(f"{error.filename or args.root}: {error.strerror}; {mend}", file=sys.stderr)
+        print(f"error: {error.filename or args.root}: {error.strerror}; {mend}", file=sys.stderr)
         return 2
     print(f"Done. See that all is well with: python -m data.doctor {args.root}")
     return 0

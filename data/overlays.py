@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not cv2.imwrite(str(path), picture):
                 raise OSError(f"{path}: the picture could not be written; is the disk full or the folder read-only?")
     except (ValueError, OSError) as error:
-        print(f"data.overlays: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{min(options.count, len(dataset))} pictures in {options.out}")
     return 0

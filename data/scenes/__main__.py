@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.video:
             make_clip(options.video, options.video_frames, options.seed, smallest=options.min_height)
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -46,7 +46,7 @@ class _Street:
         self.name = kind or str(rng.choice(list(KINDS), p=[each.share for each in KINDS.values()]))
         self.kind = KINDS[self.name]
         self.speed = self.kind.speed * rng.uniform(0.85, 1.15)
-        self.density = rng.uniform(0.2, 0.8)
+        self.density = rng.uniform(0.4, 1.2)
         self.end = _SIGHT + self.speed * seconds
         self.layout = Layout(rng, self.name, self.end)
         self.movers: list[Mover] = []

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_name("attention", options.attention, ATTENTIONS)
         print(table(options.attention, options.classes, options.size))
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -20,8 +20,8 @@ def make_optimizer(network: nn.Module, config: Config) -> torch.optim.Optimizer:
     ]
     settings = config.optimizer
     if settings.kind == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=True)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
 
 
 def freeze(network: YOLOv3, settings: TrainSettings) -> None:
