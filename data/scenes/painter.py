@@ -117,7 +117,7 @@ class _Brush:
         if len(self.centres):
             safe = self.centres[:, 2] >= NEAR
             corners += [self.middles[safe] - self.radii[safe, None], self.middles[safe] + self.radii[safe, None]]
-        flat = np.concatenate(corners)
+        flat = np.concatenate([np.zeros((0, 2)), *corners])  # nothing of an actor that has just been passed
         return np.array([flat.min(axis=0), flat.max(axis=0)]) if len(flat) else np.zeros((2, 2))
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from data.scenes.mesh import Mesh
 from data.scenes.scene import Actor, Scene
 from data.scenes.shapes import Shape
 from data.scenes.street import draw_street
-from data.scenes.write import ScenesError
+from data.scenes.write import ScenesError, _drive
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = Light(
@@ -286,3 +286,10 @@ def test_the_command_refuses_with_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and str(tmp_path) in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_busy_clip_goes_past_its_actors() -> None:
+    """An actor beside the camera may lie wholly behind the picture plane and still count as in view."""
+    frames = list(_drive(seed=0, frames=30, fps=2, smallest=25.0))
+    assert len(frames) == 30
+    assert all(label.box[2] > label.box[0] for frame in frames for label in frame.labels)
