@@ -289,6 +289,6 @@ def test_the_command_refuses_with_one_line(tmp_path: Path) -> None:
 
 
 def test_an_actor_that_has_just_been_passed_does_not_stop_a_clip() -> None:
-    """At this moment of this drive one actor lies wholly behind the picture plane and is still near enough to be drawn."""
+    """At this moment of this drive an actor lies wholly behind the picture plane, still near enough to be drawn."""
     frame = render(draw_street((_CLIP, 0), seconds=10.0, kind="city").at(1.6, instant=16))
     assert all(label.box[2] > label.box[0] for label in frame.labels)
