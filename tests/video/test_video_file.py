@@ -163,7 +163,7 @@ def test_ten_bit_and_full_colour_videos_arrive_as_rgb_bytes(tmp_path, journal, s
         stream = out.add_stream("ffv1", rate=10)
         stream.height, stream.width, stream.pix_fmt = 95, 161, "yuv444p10le"
         frame = av.VideoFrame.from_ndarray(picture(0, 95, 161), format="rgb24")
-        frame = frame.reformat(format="yuv444p10le", dst_colorspace="ITU601", dst_color_range="MPEG")
+        frame = frame.reformat(format="yuv444p10le", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1)
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     (frame,) = frames_of(path, journal, stop)
