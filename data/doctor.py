@@ -78,7 +78,7 @@ def examine(root: Path, workers: int) -> Report:
     pool = ThreadPoolExecutor(workers)  # threads are enough: decoding runs without the interpreter's lock
     try:
         examined = pool.map(examine_one, frames)
-        for problems, objects, hw in tqdm(examined, "frames", len(frames), leave=False, disable=None):
+        for problems, objects, hw in tqdm(examined, "frames", len(frames), leave=False):
             report.problems += problems
             report.classes.update(label.name for label in objects)
             report.box_heights.update(_bin(label) for label in objects if label.name != DONT_CARE)
