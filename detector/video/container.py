@@ -41,7 +41,7 @@ def open_video(
 
 def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] RGB, turned upright by the container's display matrix (phones film sideways)."""
-    # One thread: the converter writes a few pixels past a row of odd width, over the next slice that another thread made.
+    # One thread: the converter writes past a row of odd width, over the slice that another thread has just made.
     image = frame.to_ndarray(format="rgb24", threads=1)
     turn = _TURNS.get(round(frame.rotation) % 360)
     return np.asarray(image if turn is None else cv2.rotate(image, turn), dtype=np.uint8)
