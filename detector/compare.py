@@ -1,10 +1,12 @@
 """Several variants by one recipe, with the same data order, seeds and budget, into one table: the paper's Table 7.
 
     python -m detector.compare configs/compare-kitti.yaml
+    python -m detector.compare configs/compare-kitti.yaml data.root=frames phases.0.epochs=10
 
 The YAML names a recipe and the variants, each by the settings in which it differs. Runs that are finished are kept and
 a half-done one goes on, so the command can be stopped and given again. All variants of one seed come before the next
-seed, so that a table of fewer seeds is there early.
+seed, so that a table of fewer seeds is there early. With `--only`, machines or processes that share the runs folder
+share the work; the command without it then finds everything trained and writes the table.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from pydantic import Field, ValidationError
 
 from data.settings import Settings
 from detector.checkpoint import load_checkpoint
-from detector.config import Config, ConfigError, merge, parse_config, read_yaml
+from detector.config import Config, ConfigError, merge, override, parse_config, read_yaml
 from detector.network.profile import cost
 from detector.torch_backend import TorchBackend
 from detector.training.run import train_in
@@ -57,16 +59,23 @@ class Row:
     metrics: Mapping[str, Sequence[float]]
 
 
-def compare(path: Path) -> int:
-    """Trains what is not trained yet, then writes the table. Returns the exit status."""
-    comparison, configs = _read(path)
+def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> int:
+    """Trains what is not trained yet, then writes the table; with `only`, trains these variants and writes none.
+    `overrides` change the recipe of every variant. Returns the exit status."""
+    comparison, configs = _read(path, overrides)
+    unknown = [label for label in only if label not in comparison.variants]
+    if unknown:
+        raise ConfigError(f"{path}: no variant {unknown[0]!r}; there are {', '.join(comparison.variants)}")
     folder = Path(next(iter(configs.values())).train.runs) / comparison.name
     for seed in comparison.seeds:
-        for label in comparison.variants:
+        for label in only or comparison.variants:
             stopped_by = train_in(folder / f"{label}-seed{seed}", configs[label, seed])
             if stopped_by:
-                print(f"stopped and saved; go on with: python -m detector.compare {path}")
+                print("stopped and saved; the same command goes on")
                 return 128 + stopped_by
+    if only:
+        print(f"trained: {', '.join(only)}; the same command without --only writes the table")
+        return 0
     rows = _rows(comparison, configs, folder)
     for name, text in (("table.md", markdown(rows, comparison, configs)), ("table.csv", table_csv(rows))):
         write_text(folder / name, text)
@@ -76,7 +85,7 @@ def compare(path: Path) -> int:
     return 0
 
 
-def _read(path: Path) -> tuple[Comparison, dict[tuple[str, int], Config]]:
+def _read(path: Path, overrides: Sequence[str]) -> tuple[Comparison, dict[tuple[str, int], Config]]:
     """The comparison, and the config of every (variant, seed)."""
     values = read_yaml(path)
     try:
@@ -91,7 +100,8 @@ def _read(path: Path) -> tuple[Comparison, dict[tuple[str, int], Config]]:
     for label, difference in comparison.variants.items():
         for seed in comparison.seeds:
             values = merge(merge(recipe, difference), {"train": {"seed": seed}})
-            configs[label, seed] = parse_config(values, where=f"{path}: variants.{label}")
+            config = parse_config(values, where=f"{path}: variants.{label}")
+            configs[label, seed] = override(config, overrides)
     return comparison, configs
 
 
@@ -200,11 +210,18 @@ def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
+def _labels(text: str) -> list[str]:
+    return text.split(",")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m detector.compare", description=__doc__.splitlines()[0])
     parser.add_argument("comparison", type=Path, help="a comparison file, for example configs/compare-kitti.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe that differ")
+    parser.add_argument("--only", type=_labels, default=(), metavar="LABEL,..", help="train these, write no table")
+    args = parser.parse_intermixed_args()
     try:
-        return compare(parser.parse_args().comparison)
+        return compare(args.comparison, args.overrides, args.only)
     except (ValueError, OSError) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2

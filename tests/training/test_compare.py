@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.compare import compare
+from detector.compare import _read, compare
 from detector.config import ConfigError
 
 
@@ -24,8 +24,11 @@ def test_a_comparison_trains_every_variant_once_and_tabulates(
     tiny_config.write_text(text.replace("epochs: 1}", "epochs: 1, batch_size: 2}"))
     variants = "  none: {network: {attention: none}}\n  eca: {network: {attention: eca, placement: all}}\n"
     path = comparison_file(tmp_path, tiny_config, variants)
-    assert compare(path) == 0
     folder = tmp_path / "runs" / "mine"
+    assert compare(path, only=["eca"]) == 0  # another process may train the rest
+    assert not (folder / "table.md").exists()
+    assert sorted(run.name for run in folder.iterdir()) == ["eca-seed0", "eca-seed1"]
+    assert compare(path) == 0
     table = (folder / "table.md").read_text()
     assert "| none |" in table and "| eca |" in table and "2 seed(s)" in table
     assert (folder / "ap_against_fps.png").stat().st_size > 0
@@ -53,3 +56,11 @@ def test_a_wrong_comparison_is_refused_before_anything_is_trained(
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
         compare(comparison_file(tmp_path, tiny_config, variants))
     assert not (tmp_path / "runs").exists()
+
+
+def test_overrides_change_the_recipe_of_every_variant(tiny_config: Path, tmp_path: Path) -> None:
+    path = comparison_file(tmp_path, tiny_config, "  none: {network: {attention: none}}\n")
+    _, configs = _read(path, ["optimizer.lr=0.25"])
+    assert [config.optimizer.lr for config in configs.values()] == [0.25, 0.25]
+    with pytest.raises(ConfigError, match="no variant 'ecs'; there are none"):
+        compare(path, only=["ecs"])
