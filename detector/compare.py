@@ -27,7 +27,7 @@ from pydantic import Field, ValidationError
 
 from data.settings import Settings
 from detector.checkpoint import load_checkpoint
-from detector.config import Config, ConfigError, merge, override, parse_config, read_yaml
+from detector.config import Config, ConfigError, load_config, merge, parse_config, read_yaml
 from detector.network.profile import cost
 from detector.torch_backend import TorchBackend
 from detector.training.run import train_in
@@ -61,7 +61,7 @@ class Row:
 
 def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> int:
     """Trains what is not trained yet, then writes the table; with `only`, trains these variants and writes none.
-    `overrides` change the recipe of every variant. Returns the exit status."""
+    `overrides` change the recipe, not what a variant or a seed sets. Returns the exit status."""
     comparison, configs = _read(path, overrides)
     unknown = [label for label in only if label not in comparison.variants]
     if unknown:
@@ -95,13 +95,12 @@ def _read(path: Path, overrides: Sequence[str]) -> tuple[Comparison, dict[tuple[
         raise ConfigError(f"{path}: {'.'.join(map(str, error['loc']))}: {error['msg'].lower()}") from None
     if comparison.baseline not in comparison.variants:
         raise ConfigError(f"{path}: baseline {comparison.baseline!r} is not among the variants")
-    recipe = read_yaml(path.parent / comparison.recipe)
+    recipe = load_config(path.parent / comparison.recipe, overrides).model_dump(mode="json")
     configs = {}
     for label, difference in comparison.variants.items():
         for seed in comparison.seeds:
             values = merge(merge(recipe, difference), {"train": {"seed": seed}})
-            config = parse_config(values, where=f"{path}: variants.{label}")
-            configs[label, seed] = override(config, overrides)
+            configs[label, seed] = parse_config(values, where=f"{path}: variants.{label}")
     return comparison, configs
 
 

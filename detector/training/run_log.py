@@ -131,10 +131,10 @@ def precision_recall(evaluation: Evaluation) -> Figure:
 
 def plot_run(folder: Path, rows: list[dict[str, Any]]) -> None:
     """losses.png, ap.png (KITTI's moderate level stands for the three) and lr.png over epochs."""
-    names = list(dict.fromkeys(key for row in rows for key in row))
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     charts = {
-        "losses": ("Training loss (mean over the epoch)", [name for name in names if name.startswith("loss_")]),
-        "ap": ("Validation", [name for name in names if name in ("mAP50", "AP") or name.endswith("_moderate")]),
+        "losses": ("Training loss (mean over the epoch)", [name for name in columns if name.startswith("loss_")]),
+        "ap": ("Validation", [name for name in columns if name in ("mAP50", "AP") or name.endswith("_moderate")]),
         "lr": ("Learning rate at the end of the epoch", ["lr"]),
     }
     for file, (title, names) in charts.items():
