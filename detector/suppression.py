@@ -51,9 +51,10 @@ def _select_one(
     order = np.argsort(-score, kind="stable")
     row, label = np.divmod(pairs[order], scores.shape[1])
     kept = suppress(boxes[row], label, iou, max_detections)
+    score = score[order]
     height, width = geometry.source
-    original = geometry.invert(boxes[row[kept]].astype(np.float32)).clip(0, [width, height, width, height])
-    return Detections(original.astype(np.float32), score[order[kept]].astype(np.float32), label[kept].astype(np.int64))
+    original = geometry.invert(averaged(boxes[row], score, label, kept, iou)).clip(0, [width, height, width, height])
+    return Detections(original.astype(np.float32), score[kept].astype(np.float32), label[kept].astype(np.int64))
 
 
 def suppress(boxes: NDArray[np.float32], labels: NDArray[np.intp], iou: float, limit: int) -> NDArray[np.intp]:
@@ -76,6 +77,22 @@ def suppress(boxes: NDArray[np.float32], labels: NDArray[np.intp], iou: float, l
     return kept[:limit]
 
 
+def averaged(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    labels: NDArray[np.intp],
+    kept: NDArray[np.intp],
+    iou: float,
+) -> NDArray[np.float32]:
+    """Boxes [k, 4] of rows `kept`: each the mean of itself and the boxes of its class that overlap it by more than
+    `iou`, weighted by score and overlap.
+    """
+    overlap = _overlap(boxes[kept], boxes)  # [k, n]
+    weight = np.where((overlap > iou) & (labels[kept, None] == labels), scores * overlap, 0)
+    weight[np.arange(len(kept)), kept] = scores[kept]  # itself, also where it has no area
+    return ((weight / weight.sum(1, keepdims=True)) @ boxes).astype(np.float32)
+
+
 def _clash(
     boxes: NDArray[np.float32],
     labels: NDArray[np.intp],
@@ -84,10 +101,14 @@ def _clash(
     iou: float,
 ) -> NDArray[np.bool_]:
     """[some, others]: same class, and IoU above the threshold."""
-    a, b = boxes[some][:, None], boxes[others][None]
+    return (_overlap(boxes[some], boxes[others]) > iou) & (labels[some][:, None] == labels[others])
+
+
+def _overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """IoU of boxes a [n, 4] and b [m, 4] -> [n, m]; nan where neither has an area."""
+    a, b = a[:, None], b[None]
     sides = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
     common = sides[..., 0] * sides[..., 1]
     area_a, area_b = ((box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (a, b))
-    with np.errstate(invalid="ignore", divide="ignore"):  # boxes without area: 0 / 0 is above no threshold
-        overlap = common / (area_a + area_b - common)
-    return (overlap > iou) & (labels[some][:, None] == labels[others])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return common / (area_a + area_b - common)

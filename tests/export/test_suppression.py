@@ -6,7 +6,7 @@ import torch
 from torchvision.ops import batched_nms
 
 from data.resize import fit
-from detector.suppression import select, suppress
+from detector.suppression import averaged, select, suppress
 
 SAME = fit((64, 96), (64, 96), "stretch")
 
@@ -59,8 +59,16 @@ def test_select_by_hand():
     (found,) = select(boxes, scores, [SAME], 0.25, 0.45)
     assert found.labels.tolist() == [0, 1, 1]  # row 1 falls to row 0 in class 0; row 0 is also a weak 1
     assert found.scores.tolist() == pytest.approx([0.9, 0.6, 0.3])
-    assert found.boxes.tolist() == [[10, 10, 30, 30], [50, 20, 96, 64], [10, 10, 30, 30]]
+    aside = 0.8 * (19 / 21) / (0.9 + 0.8 * (19 / 21))  # row 1, 1 px aside, counts by score and overlap
+    assert found.boxes.tolist()[0] == pytest.approx([10 + aside, 10, 30 + aside, 30])
+    assert found.boxes.tolist()[1:] == [[50, 20, 96, 64], [10, 10, 30, 30]]
     assert found.boxes.dtype == np.float32 and found.scores.dtype == np.float32 and found.labels.dtype == np.int64
+
+
+def test_a_box_without_area_stays_where_it_is():
+    boxes = np.array([[3, 3, 3, 3], [3, 3, 3, 3]], np.float32)
+    only_one = averaged(boxes, np.array([0.9, 0.8], np.float32), np.zeros(2, int), np.array([0]), 0.45)
+    assert only_one.tolist() == [[3, 3, 3, 3]]
 
 
 def test_only_the_best_candidates_reach_suppression():

@@ -65,6 +65,18 @@ def test_the_threshold_is_on_objectness_times_class():
         assert len(postprocess(raw_maps, tiny(), [SAME], conf, 0.45)[0]) == count
 
 
+def test_a_kept_box_is_the_average_of_those_that_fall_to_it():
+    raw_maps = quiet_maps()
+    put(raw_maps, 1, 0, 1, 1, 2, 0.9, (0.9, 0.01, 0.01))  # 20 x 63 at (40, 24)
+    put(raw_maps, 1, 0, 1, 2, 2, 0.6, (0.9, 0.01, 0.01))  # 16 px lower: IoU 47 / 79
+    weights = np.array([0.9, 0.6 * 47 / 79])
+    for label, expected in ((0, 16 * weights[1] / weights.sum()), (1, 0)):
+        if label:  # of another class, it has no say
+            put(raw_maps, 1, 0, 1, 2, 2, 0.6, (0.01, 0.9, 0.01))
+        (found,) = postprocess(raw_maps, tiny(), [fit((160, 96), (160, 96), "stretch")], 0.25, 0.45)
+        assert found.boxes[0].tolist() == pytest.approx([30, max(0, expected - 7.5), 50, 55.5 + expected], rel=1e-5)
+
+
 def test_best_first_and_no_more_than_asked():
     raw_maps = quiet_maps()
     for column, objectness, label in ((1, 0.5, 0), (5, 0.9, 2), (9, 0.7, 1)):
@@ -100,24 +112,32 @@ def test_a_box_of_two_classes_is_reported_twice_unless_agnostic():
     assert one.labels.tolist() == [2]
 
 
-def slow_postprocess(raw_maps, network, geometry, conf, iou):
-    """Greedy suppression in plain loops, over every prediction."""
+def slow_iou(a, b):
+    w, h = (min(a[k + 2], b[k + 2]) - max(a[k], b[k]) for k in (0, 1))
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - w * h
+    return w * h / union if w > 0 and h > 0 else 0.0
+
+
+def slow_postprocess(raw_maps, network, conf, iou):
+    """Greedy suppression and averaging in plain loops, over every prediction."""
     boxes, objectness, classes = decode_maps(raw_maps, network.anchors, network.strides, network.coder)
     scores = objectness.sigmoid()[0, :, None] * classes.sigmoid()[0]
     boxes = boxes[0].tolist()
     pairs = [(s, boxes[n], k) for n, row in enumerate(scores.tolist()) for k, s in enumerate(row) if s > conf]
     kept = []
     for score, box, label in sorted(pairs, reverse=True):
-        clear = True
-        for _, other, other_label in kept:
-            w = min(box[2], other[2]) - max(box[0], other[0])
-            h = min(box[3], other[3]) - max(box[1], other[1])
-            if label == other_label and w > 0 and h > 0:
-                union = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other)) - w * h
-                clear &= w * h / union <= iou
-        if clear:
+        if all(label != other_label or slow_iou(box, other) <= iou for _, other, other_label in kept):
             kept.append((score, box, label))
-    return kept
+    results = []
+    for score, box, label in kept:
+        summed, weight = [0.0] * 4, 0.0
+        for other_score, other, other_label in pairs:
+            overlap = slow_iou(box, other)
+            if label == other_label and overlap > iou:
+                summed = [total + other_score * overlap * side for total, side in zip(summed, other, strict=True)]
+                weight += other_score * overlap
+        results.append((score, [total / weight for total in summed], label))
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +159,7 @@ def test_a_busy_image_agrees_with_plain_loops(busy):
     network, raw_maps = busy
     first = [level[:1] for level in raw_maps]
     (ours,) = postprocess(first, network, GEOMETRIES[:1], 0.2, 0.5, max_detections=10**6, candidates=10**6)
-    slow = slow_postprocess(first, network, GEOMETRIES[0], 0.2, 0.5)
+    slow = slow_postprocess(first, network, 0.2, 0.5)
     assert len(ours) == len(slow) > 20
     theirs = np.array([(k, *b, s) for s, b, k in slow])
     theirs[:, 1:5] = theirs[:, 1:5].clip(0, [128, 96, 128, 96])
