@@ -1,7 +1,7 @@
 """Several variants by one recipe, with the same data order, seeds and budget, into one table: the paper's Table 7.
 
     python -m detector.compare configs/compare-kitti.yaml
-    python -m detector.compare configs/compare-kitti.yaml data.root=frames phases.0.epochs=10
+    python -m detector.compare configs/compare-kitti.yaml data.root=frames phases.0.epochs=10 --seeds 0,1
 
 The YAML names a recipe and the variants, each by the settings in which it differs. Runs that are finished are kept and
 a half-done one goes on, so the command can be stopped and given again. All variants of one seed come before the next
@@ -59,10 +59,13 @@ class Row:
     metrics: Mapping[str, Sequence[float]]
 
 
-def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> int:
+def compare(
+    path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), seeds: Sequence[int] | None = None
+) -> int:
     """Trains what is not trained yet, then writes the table; with `only`, trains these variants and writes none.
-    `overrides` change the recipe, not what a variant or a seed sets. Returns the exit status."""
-    comparison, configs = _read(path, overrides)
+    `overrides` change the recipe, not what a variant or a seed sets; `seeds` go before the file's. Returns the exit
+    status."""
+    comparison, configs = _read(path, overrides, seeds)
     unknown = [label for label in only if label not in comparison.variants]
     if unknown:
         raise ConfigError(f"{path}: no variant {unknown[0]!r}; there are {', '.join(comparison.variants)}")
@@ -85,9 +88,11 @@ def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ())
     return 0
 
 
-def _read(path: Path, overrides: Sequence[str]) -> tuple[Comparison, dict[tuple[str, int], Config]]:
+def _read(
+    path: Path, overrides: Sequence[str], seeds: Sequence[int] | None
+) -> tuple[Comparison, dict[tuple[str, int], Config]]:
     """The comparison, and the config of every (variant, seed)."""
-    values = read_yaml(path)
+    values = {**read_yaml(path), **({} if seeds is None else {"seeds": seeds})}
     try:
         comparison = Comparison.model_validate(values)
     except ValidationError as fault:
@@ -213,14 +218,22 @@ def _labels(text: str) -> list[str]:
     return text.split(",")
 
 
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m detector.compare", description=__doc__.splitlines()[0])
     parser.add_argument("comparison", type=Path, help="a comparison file, for example configs/compare-kitti.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe that differ")
     parser.add_argument("--only", type=_labels, default=(), metavar="LABEL,..", help="train these, write no table")
+    parser.add_argument("--seeds", type=_seeds, metavar="N,..", help="train every variant with each of these")
     args = parser.parse_intermixed_args()
     try:
-        return compare(args.comparison, args.overrides, args.only)
+        return compare(args.comparison, args.overrides, args.only, args.seeds)
     except (ValueError, OSError) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
