@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from detector.predictor import Predictor
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-# AP is the area under a whole curve and needs the unlikely detections too; what scores less than this cannot matter.
+# AP is the area under a whole curve, and a class hardly learnt yet has all its detections down here.
 LOWEST_SCORE = 0.001
 
 

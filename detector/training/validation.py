@@ -17,13 +17,13 @@ from detector.config import Config
 from detector.detections import Detections
 from detector.evaluation.evaluator import Evaluation, evaluate
 from detector.evaluation.network_results import to_labels
+from detector.evaluation.run import LOWEST_SCORE
 from detector.network.yolov3 import YOLOv3
 from detector.predictor import Image, Predictor
 from detector.torch_backend import TorchBackend
 from detector.training.distributed import World
 from detector.video.drawing import draw
 
-LOWEST_SCORE = 0.001  # as evaluate.py: a class hardly learnt yet has its detections down there, and AP counts them
 SHOWN_SCORE = 0.25
 BATCH = 8
 PICTURES = 3  # frames shown in TensorBoard
