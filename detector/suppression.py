@@ -52,8 +52,10 @@ def _select_one(
     row, label = np.divmod(pairs[order], scores.shape[1])
     kept = suppress(boxes[row], label, iou, max_detections)
     score = score[order]
+    box, score, label = averaged(boxes[row], score, label, kept, iou), score[kept], label[kept]
+    kept = suppress(box, label, iou, max_detections)  # averages may have moved together
     height, width = geometry.source
-    original = geometry.invert(averaged(boxes[row], score, label, kept, iou)).clip(0, [width, height, width, height])
+    original = geometry.invert(box[kept]).clip(0, [width, height, width, height])
     return Detections(original.astype(np.float32), score[kept].astype(np.float32), label[kept].astype(np.int64))
 
 
@@ -84,11 +86,13 @@ def averaged(
     kept: NDArray[np.intp],
     iou: float,
 ) -> NDArray[np.float32]:
-    """Boxes [k, 4] of rows `kept`: each the mean of itself and the boxes of its class that overlap it by more than
-    `iou`, weighted by score and overlap.
+    """Boxes [k, 4] of rows `kept`, best first: each the mean of itself and of the boxes of its class that fall to it
+    (they overlap it by more than `iou`, and none better), weighted by score and overlap.
     """
     overlap = _overlap(boxes[kept], boxes)  # [k, n]
-    weight = np.where((overlap > iou) & (labels[kept, None] == labels), scores * overlap, 0)
+    claims = (overlap > iou) & (labels[kept, None] == labels)
+    claims &= claims.cumsum(0) == 1  # the first claim wins
+    weight = np.where(claims, scores * overlap, 0)
     weight[np.arange(len(kept)), kept] = scores[kept]  # itself, also where it has no area
     return ((weight / weight.sum(1, keepdims=True)) @ boxes).astype(np.float32)
 

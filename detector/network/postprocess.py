@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou, nms
+from torchvision.ops import batched_nms, box_iou
 
 from data.resize import Geometry
 from detector.detections import Detections
@@ -73,21 +73,23 @@ def _suppress(
     if len(score) > candidates:
         score, best = score.topk(candidates)
         row, label = row[best], label[best]
-    box = boxes[row]
-    kept = nms(box, score, iou) if class_agnostic else batched_nms(box, score, label, iou)
-    kept = kept[:max_detections]
-    voters = torch.ones_like(label) if class_agnostic else label
+    box, group = boxes[row], torch.zeros_like(label) if class_agnostic else label
+    kept = batched_nms(box, score, group, iou)[:max_detections]
+    box, score, label, group = _averaged(box, score, group, kept, iou), score[kept], label[kept], group[kept]
+    kept = batched_nms(box, score, group, iou)  # averages may have moved together
     height, width = geometry.source
-    original = geometry.invert(_averaged(box, score, voters, kept, iou).cpu().numpy())
+    original = geometry.invert(box[kept].cpu().numpy())
     clipped = original.clip(0, [width, height, width, height]).astype(np.float32)
     return Detections(clipped, score[kept].float().cpu().numpy(), label[kept].cpu().numpy())
 
 
-def _averaged(boxes: Tensor, scores: Tensor, labels: Tensor, kept: Tensor, iou: float) -> Tensor:
-    """Boxes [k, 4] of rows `kept`: each the mean of itself and the boxes of its class that overlap it by more than
-    `iou`, weighted by score and overlap.
+def _averaged(boxes: Tensor, scores: Tensor, groups: Tensor, kept: Tensor, iou: float) -> Tensor:
+    """Boxes [k, 4] of rows `kept`, best first: each the mean of itself and of the boxes of its group that fall to it
+    (they overlap it by more than `iou`, and none better), weighted by score and overlap.
     """
     overlap = box_iou(boxes[kept], boxes)  # [k, n]
-    weight = torch.where((overlap > iou) & (labels[kept, None] == labels), scores * overlap, 0)
+    claims = (overlap > iou) & (groups[kept, None] == groups)
+    claims &= claims.cumsum(0) == 1  # the first claim wins
+    weight = torch.where(claims, scores * overlap, 0)
     weight[torch.arange(len(kept)), kept] = scores[kept]  # itself, also where it has no area
     return (weight / weight.sum(1, keepdim=True)) @ boxes

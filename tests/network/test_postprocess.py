@@ -77,6 +77,16 @@ def test_a_kept_box_is_the_average_of_those_that_fall_to_it():
         assert found.boxes[0].tolist() == pytest.approx([30, max(0, expected - 7.5), 50, 55.5 + expected], rel=1e-5)
 
 
+def test_of_a_class_no_two_boxes_overlap_more_than_asked(busy):
+    network, raw_maps = busy
+    first = [level[:1] for level in raw_maps]
+    (found,) = postprocess(first, network, GEOMETRIES[:1], 0.05, 0.3)
+    inside = ((found.boxes > 0) & (found.boxes < (128, 96, 128, 96))).all(1)  # clipping may bring others together
+    boxes, labels = found.boxes[inside].tolist(), found.labels[inside]
+    same = [(a, b) for a in range(len(boxes)) for b in range(a) if labels[a] == labels[b]]
+    assert len(same) > 20 and max(slow_iou(boxes[a], boxes[b]) for a, b in same) <= 0.3 + 1e-5
+
+
 def test_best_first_and_no_more_than_asked():
     raw_maps = quiet_maps()
     for column, objectness, label in ((1, 0.5, 0), (5, 0.9, 2), (9, 0.7, 1)):
@@ -118,26 +128,29 @@ def slow_iou(a, b):
     return w * h / union if w > 0 and h > 0 else 0.0
 
 
-def slow_postprocess(raw_maps, network, conf, iou):
-    """Greedy suppression and averaging in plain loops, over every prediction."""
-    boxes, objectness, classes = decode_maps(raw_maps, network.anchors, network.strides, network.coder)
-    scores = objectness.sigmoid()[0, :, None] * classes.sigmoid()[0]
-    boxes = boxes[0].tolist()
-    pairs = [(s, boxes[n], k) for n, row in enumerate(scores.tolist()) for k, s in enumerate(row) if s > conf]
+def slow_suppression(pairs, iou):
     kept = []
     for score, box, label in sorted(pairs, reverse=True):
         if all(label != other_label or slow_iou(box, other) <= iou for _, other, other_label in kept):
             kept.append((score, box, label))
-    results = []
-    for score, box, label in kept:
-        summed, weight = [0.0] * 4, 0.0
-        for other_score, other, other_label in pairs:
-            overlap = slow_iou(box, other)
-            if label == other_label and overlap > iou:
-                summed = [total + other_score * overlap * side for total, side in zip(summed, other, strict=True)]
-                weight += other_score * overlap
-        results.append((score, [total / weight for total in summed], label))
-    return results
+    return kept
+
+
+def slow_postprocess(raw_maps, network, conf, iou):
+    """Greedy suppression, averages and suppression once more in plain loops, over every prediction."""
+    boxes, objectness, classes = decode_maps(raw_maps, network.anchors, network.strides, network.coder)
+    scores = objectness.sigmoid()[0, :, None] * classes.sigmoid()[0]
+    boxes = boxes[0].tolist()
+    left = [(s, boxes[n], k) for n, row in enumerate(scores.tolist()) for k, s in enumerate(row) if s > conf]
+    averages = []
+    for score, box, label in slow_suppression(left, iou):
+        falls = [pair[2] == label and slow_iou(box, pair[1]) > iou for pair in left]
+        heap = [pair for pair, falls_here in zip(left, falls, strict=True) if falls_here]
+        left = [pair for pair, falls_here in zip(left, falls, strict=True) if not falls_here]
+        weights = [s * slow_iou(box, other) for s, other, _ in heap]
+        sums = [sum(w * other[side] for w, (_, other, _) in zip(weights, heap, strict=True)) for side in range(4)]
+        averages.append((score, [total / sum(weights) for total in sums], label))
+    return slow_suppression(averages, iou)
 
 
 @pytest.fixture(scope="module")
