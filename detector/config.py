@@ -168,9 +168,11 @@ def flatten(config: Config) -> dict[str, Any]:
 
 
 def changed(before: Config, after: Config) -> list[str]:
-    """Names of the settings that differ and that change what a run computes."""
+    """Names of the settings that differ and that change what a run has computed: phases added at its end do not."""
     old, new = flatten(before), flatten(after)
-    return [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and key not in HARMLESS]
+    added = tuple(f"phases.{k}." for k in range(len(before.phases), len(after.phases)))
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [key for key in differing if key not in HARMLESS and not key.startswith(added)]
 
 
 def settings_table() -> list[tuple[str, str, str, str]]:

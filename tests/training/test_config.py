@@ -101,6 +101,9 @@ def test_a_config_survives_being_written_and_read_back() -> None:
 def test_harmless_changes_are_not_reported_and_others_are_by_name() -> None:
     config = load_config(CONFIGS / "kitti.yaml")
     assert changed(config, override(config, ["data.workers=5", "train.save_minutes=1"])) == []
+    longer = config.model_copy(update={"phases": (*config.phases, config.phases[0])})
+    assert changed(config, longer) == []  # trained on
+    assert "phases.2.epochs" in changed(longer, config)
     assert changed(config, override(config, ["optimizer.lr=0.2", "phases.0.epochs=1"])) == [
         "optimizer.lr",
         "phases.0.epochs",

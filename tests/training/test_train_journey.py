@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -136,6 +137,16 @@ def test_a_signal_ends_the_run_after_a_save_and_says_how_to_go_on(
     assert f"--resume {tmp_path / 'tiny'}" in out
     run("--resume", tmp_path / "tiny")
     assert_same_weights(undisturbed, tmp_path / "tiny")
+
+
+def test_a_finished_run_goes_on_with_phases_added_to_it(whole_run: tuple[Path, Path], tmp_path: Path) -> None:
+    longer = shutil.copytree(whole_run[1], tmp_path / "longer")
+    old = "{size: 64, epochs: 1, batch_size: 2}, {size: [64, 128], size_range: [32, 64], epochs: 2, batch_size: 2}"
+    run("--resume", longer, f"phases=[{old}, {{size: 96, epochs: 2, batch_size: 4}}]")
+    with open(longer / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["width"] for row in rows] == ["64", "128", "128", "96", "96"]
+    assert [row["step"] for row in rows] == ["4", "8", "12", "14", "16"]
 
 
 def test_a_resumed_run_refuses_changed_settings_by_name(whole_run: tuple[Path, Path]) -> None:
