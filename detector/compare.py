@@ -183,7 +183,8 @@ def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple
     for row in rows:
         mean, spread = _mean_and_spread(row.metrics["mAP50"])
         base_mean, _ = _mean_and_spread(base.metrics["mAP50"])
-        cells = [row.label, f"{100 * mean:.1f}", f"{100 * spread:.1f}", f"{100 * (mean - base_mean):+.1f}"]
+        spread_cell = f"{100 * spread:.1f}" if len(comparison.seeds) > 1 else "-"
+        cells = [row.label, f"{100 * mean:.1f}", spread_cell, f"{100 * (mean - base_mean):+.1f}"]
         cells += [
             " / ".join(f"{_mean_and_spread(row.metrics.get(f'AP40_{name}_{level}', [0.0]))[0]:.1f}" for level in LEVELS)
             for name in classes

@@ -41,6 +41,9 @@ def test_a_comparison_trains_every_variant_once_and_tabulates(
     assert len(trained) == 4
     assert compare(path) == 0  # finished runs are kept
     assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
+    assert compare(path, seeds=[0]) == 0
+    table = (folder / "table.md").read_text()
+    assert "1 seed(s)" in table and all(line.split("|")[3] == " - " for line in table.splitlines()[4:])
 
 
 @pytest.mark.parametrize(
