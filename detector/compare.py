@@ -60,7 +60,7 @@ class Row:
 
 
 def compare(
-    path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), seeds: Sequence[int] | None = None
+    path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> int:
     """Trains what is not trained yet, then writes the table; with `only`, trains these variants and writes none.
     `overrides` change the recipe, not what a variant or a seed sets; `seeds` go before the file's. Returns the exit
@@ -89,10 +89,12 @@ def compare(
 
 
 def _read(
-    path: Path, overrides: Sequence[str], seeds: Sequence[int] | None
+    path: Path, overrides: Sequence[str], seeds: Sequence[int] = ()
 ) -> tuple[Comparison, dict[tuple[str, int], Config]]:
     """The comparison, and the config of every (variant, seed)."""
-    values = {**read_yaml(path), **({} if seeds is None else {"seeds": seeds})}
+    values = read_yaml(path)
+    if seeds:
+        values["seeds"] = seeds
     try:
         comparison = Comparison.model_validate(values)
     except ValidationError as fault:
@@ -231,7 +233,7 @@ def main() -> int:
     parser.add_argument("comparison", type=Path, help="a comparison file, for example configs/compare-kitti.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe that differ")
     parser.add_argument("--only", type=_labels, default=(), metavar="LABEL,..", help="train these, write no table")
-    parser.add_argument("--seeds", type=_seeds, metavar="N,..", help="train every variant with each of these")
+    parser.add_argument("--seeds", type=_seeds, default=(), metavar="N,..", help="train each variant with these")
     args = parser.parse_intermixed_args()
     try:
         return compare(args.comparison, args.overrides, args.only, args.seeds)

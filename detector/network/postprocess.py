@@ -91,5 +91,5 @@ def _averaged(boxes: Tensor, scores: Tensor, groups: Tensor, kept: Tensor, iou: 
     claims = (overlap > iou) & (groups[kept, None] == groups)
     claims &= claims.cumsum(0) == 1  # the first claim wins
     weight = torch.where(claims, scores * overlap, 0)
-    weight[torch.arange(len(kept)), kept] = scores[kept]  # itself, also where it has no area
+    weight[torch.arange(len(kept), device=kept.device), kept] = scores[kept]  # itself, also where it has no area
     return (weight / weight.sum(1, keepdim=True)) @ boxes

@@ -63,7 +63,7 @@ def test_a_wrong_comparison_is_refused_before_anything_is_trained(
 
 def test_overrides_change_the_recipe_of_every_variant(tiny_config: Path, tmp_path: Path) -> None:
     path = comparison_file(tmp_path, tiny_config, "  none: {network: {attention: none}}\n")
-    _, configs = _read(path, ["optimizer.lr=0.25", "network.attention=se", "train.seed=7"], None)
+    _, configs = _read(path, ["optimizer.lr=0.25", "network.attention=se", "train.seed=7"])
     assert [config.optimizer.lr for config in configs.values()] == [0.25, 0.25]
     assert [config.network.attention for config in configs.values()] == ["none", "none"]  # what is compared stays
     assert [config.train.seed for config in configs.values()] == [0, 1]
