@@ -65,9 +65,7 @@ def checking_frames(root: Path, split: str, count: int) -> tuple[dict[str, list[
 
 def network_inputs(frames: Mapping[str, Image], card: Card, batch: int = 1) -> list[NDArray[np.uint8]]:
     """The frames as the network gets them, in full batches [batch, H, W, 3]; what is left over is left out."""
-    inputs = [
-        resize(image, fit((image.shape[0], image.shape[1]), card.size, card.policy)) for image in frames.values()
-    ]
+    inputs = [resize(image, fit((image.shape[0], image.shape[1]), card.size, card.policy)) for image in frames.values()]
     if inputs and len(inputs) < batch:
         raise WeightsError(f"{len(inputs)} frames to calibrate on do not fill one batch of {batch}; give more --frames")
     return [np.stack(inputs[at : at + batch]) for at in range(0, len(inputs) - batch + 1, batch)]

@@ -59,9 +59,7 @@ class Row:
     metrics: Mapping[str, Sequence[float]]
 
 
-def compare(
-    path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), seeds: Sequence[int] = ()
-) -> int:
+def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), seeds: Sequence[int] = ()) -> int:
     """Trains what is not trained yet, then writes the table; with `only`, trains these variants and writes none.
     `overrides` change the recipe, not what a variant or a seed sets; `seeds` go before the file's. Returns the exit
     status."""

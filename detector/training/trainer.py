@@ -194,9 +194,14 @@ class Trainer:
             "minutes": progress.seconds / 60,
             **(validation.metrics if validation else {}),
         }
-        left = progress.seconds / max(progress.step, 1) * (self.total_steps - progress.step)
-        self.log.end_epoch(row, len(self.phase_of_epoch), left, validation)
+        self.log.end_epoch(row, len(self.phase_of_epoch), self._seconds_left(), validation)
         progress.end_epoch()
+
+    def _seconds_left(self) -> float:
+        """For the epochs to come, each as long as this one in proportion to its pixels: phases differ tenfold."""
+        pixels = [math.prod(self.config.phases[k].height_width) for k in self.phase_of_epoch]
+        done = self.progress.epoch + 1
+        return self.progress.sums.get("seconds", 0.0) * sum(pixels[done:]) / pixels[done - 1]
 
     def save(self, best: bool = False) -> None:
         """last.pt to resume from, best.pt to use. A failed save is told and training goes on, the old file intact."""

@@ -131,3 +131,16 @@ def test_a_run_ends_early_when_patience_is_spent(tiny_config: Path, tmp_path: Pa
     )
     run.run()
     assert run.progress.epoch == 2
+
+
+def test_the_time_left_counts_the_pixels_of_the_phases_to_come(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_sizes = "phases=[{size: 64, epochs: 2, batch_size: 8}, {size: [64, 128], epochs: 3, batch_size: 4}]"
+    run = trainer(tiny_config, tmp_path, two_sizes)
+    told: list[float] = []
+    monkeypatch.setattr(run.log, "end_epoch", lambda row, epochs, seconds_left, validation: told.append(seconds_left))
+    for seconds in (10, 10, 20, 20, 30):
+        run.progress.sums["seconds"] = seconds
+        run.finish_epoch(None)
+    assert told == [10 * (1 + 3 * 2), 10 * 3 * 2, 20 * 2, 20, 0]
