@@ -165,7 +165,7 @@ def table_csv(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple[str, int], Config]) -> str:
-    """mAP50 in percent with its spread, AP40 per class and difficulty, cost, speed and ratios to the baseline."""
+    """mAP50 and its difference to the baseline with their spread, AP40 per class and difficulty, cost, speed."""
     base = next(row for row in rows if row.label == comparison.baseline)
     config = configs[comparison.baseline, comparison.seeds[0]]
     classes = [name for name in ("Car", "Pedestrian", "Cyclist") if f"AP40_{name}_moderate" in base.metrics]
@@ -173,18 +173,17 @@ def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple
     lines = [
         f"Recipe `{comparison.recipe}`: {phases}; trained on {config.data.root} `{config.data.train_split}`, "
         f"scored on `{config.data.val_split}` at the last epoch; {len(comparison.seeds)} seed(s): mean ± standard "
-        "deviation. AP40 is KITTI's, easy / moderate / hard, in percent, mAP50 COCO's mean over classes, in percent; "
-        "fps: the network alone, one image at a time, fp32, variants in turns.",
+        "deviation, mAP50 minus plain taken seed by seed. AP40 is KITTI's, easy / moderate / hard, mAP50 COCO's "
+        "mean over classes, both in percent; fps: the network alone, one image at a time, fp32, variants in turns.",
         "",
-        "| variant | mAP50 | ± | to plain | " + " | ".join(f"{name} AP40" for name in classes)
-        + " | params (M) | GFLOPs | fps | to plain |",
-        "|---|---|---|---|" + "---|" * len(classes) + "---|---|---|---|",
+        "| variant | mAP50 | minus plain | " + " | ".join(f"{name} AP40" for name in classes)
+        + " | params (M) | GFLOPs | fps | ratio to plain |",
+        "|---|---|---|" + "---|" * len(classes) + "---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
-        mean, spread = _mean_and_spread(row.metrics["mAP50"])
-        base_mean, _ = _mean_and_spread(base.metrics["mAP50"])
-        spread_cell = f"{100 * spread:.1f}" if len(comparison.seeds) > 1 else "-"
-        cells = [row.label, f"{100 * mean:.1f}", spread_cell, f"{100 * (mean - base_mean):+.1f}"]
+        pairs = zip(row.metrics["mAP50"], base.metrics["mAP50"], strict=True)
+        difference = "-" if row is base else _in_percent([value - plain for value, plain in pairs], "+.1f")
+        cells = [row.label, _in_percent(row.metrics["mAP50"], ".1f"), difference]
         cells += [
             " / ".join(f"{_mean_and_spread(row.metrics.get(f'AP40_{name}_{level}', [0.0]))[0]:.1f}" for level in LEVELS)
             for name in classes
@@ -209,6 +208,11 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     axes.margins(0.15)
     axes.grid(alpha=0.3)
     FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _in_percent(values: Sequence[float], form: str) -> str:
+    mean, spread = _mean_and_spread(values)
+    return f"{100 * mean:{form}}" + (f" ± {100 * spread:.1f}" if len(values) > 1 else "")
 
 
 def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.compare import _read, compare
+from detector.compare import Row, _read, compare, markdown
 from detector.config import ConfigError
 
 
@@ -43,7 +43,17 @@ def test_a_comparison_trains_every_variant_once_and_tabulates(
     assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
     assert compare(path, seeds=[0]) == 0
     table = (folder / "table.md").read_text()
-    assert "1 seed(s)" in table and all(line.split("|")[3] == " - " for line in table.splitlines()[4:])
+    assert "1 seed(s)" in table and all("±" not in line for line in table.splitlines()[1:])
+
+
+def test_a_difference_to_plain_is_taken_seed_by_seed(tiny_config: Path, tmp_path: Path) -> None:
+    path = comparison_file(tmp_path, tiny_config, "  none: {}\n  se: {network: {attention: se}}\n")
+    comparison, configs = _read(path, [])
+    plain = Row("none", params=2**20, macs=2**30, fps=10, metrics={"mAP50": [0.10, 0.20]})
+    better = Row("se", params=2**20, macs=2**30, fps=5, metrics={"mAP50": [0.11, 0.21]})
+    table = markdown([plain, better], comparison, configs).splitlines()
+    assert table[-2] == "| none | 15.0 ± 7.1 | - | 1.00 | 1.00 | 10.0 | 1.00 |"
+    assert table[-1] == "| se | 16.0 ± 7.1 | +1.0 ± 0.0 | 1.00 | 1.00 | 5.0 | 0.50 |"
 
 
 @pytest.mark.parametrize(
