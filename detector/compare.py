@@ -169,9 +169,9 @@ def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple
     base = next(row for row in rows if row.label == comparison.baseline)
     config = configs[comparison.baseline, comparison.seeds[0]]
     classes = [name for name in ("Car", "Pedestrian", "Cyclist") if f"AP40_{name}_moderate" in base.metrics]
-    phases = ", ".join(f"{'x'.join(map(str, p.height_width))} for {p.epochs} epochs" for p in config.phases)
+    phases = ", ".join(f"{p.epochs} at {'x'.join(map(str, p.height_width))}" for p in config.phases)
     lines = [
-        f"Recipe `{comparison.recipe}`: {phases}; trained on {config.data.root} `{config.data.train_split}`, "
+        f"Recipe `{comparison.recipe}`, epochs: {phases}; trained on {config.data.root} `{config.data.train_split}`, "
         f"scored on `{config.data.val_split}` at the last epoch; {len(comparison.seeds)} seed(s): mean ± standard "
         "deviation, mAP50 minus plain taken seed by seed. AP40 is KITTI's, easy / moderate / hard, mAP50 COCO's "
         "mean over classes, both in percent; fps: the network alone, one image at a time, fp32, variants in turns.",
