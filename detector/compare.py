@@ -194,7 +194,7 @@ def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """mAP50 against fps, one labelled point a variant, bars of one standard deviation."""
+    """mAP50 against fps, one point a variant, bars of one standard deviation."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -202,11 +202,11 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     axes = figure.subplots()
     for row in rows:
         mean, spread = _mean_and_spread(row.metrics["mAP50"])
-        axes.errorbar(row.fps, 100 * mean, yerr=100 * spread or None, fmt="o", capsize=3)
-        axes.annotate(row.label, (row.fps, 100 * mean), xytext=(6, 4), textcoords="offset points")
+        axes.errorbar(row.fps, 100 * mean, yerr=100 * spread or None, fmt="o", capsize=3, label=row.label)
     axes.set(xlabel="images per second, one at a time", ylabel="mAP50 (%)")
     axes.margins(0.15)
     axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", frameon=False)  # beside: variants lie too close for names at the points
     FigureCanvasAgg(figure).print_png(str(path))
 
 
