@@ -143,13 +143,14 @@ def plot_run(folder: Path, rows: list[dict[str, Any]]) -> None:
         for name in names:
             points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in ("", None)]
             scale = 0.01 if name.startswith("AP40_") else 1.0  # KITTI counts in percent, COCO in fractions
+            label = name.removeprefix("loss_").replace("_", " ")
             axes.plot(
-                [epoch for epoch, _ in points], [value * scale for _, value in points], marker=".", label=name
+                [epoch for epoch, _ in points], [value * scale for _, value in points], marker=".", label=label
             )
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
-        if names:
-            axes.legend(frameon=False)
+        if len(names) > 1:
+            figure.legend(loc="outside right center", frameon=False)
         partial = folder / f".{file}.tmp.png"
         FigureCanvasAgg(figure).print_png(str(partial))
         os.replace(partial, folder / f"{file}.png")
