@@ -33,7 +33,7 @@ from detector.training.memory_check import try_largest_step
 from detector.training.parameters import freeze, make_optimizer, train_mode
 from detector.training.progress import Progress
 from detector.training.run_log import RunLog
-from detector.training.schedule import poly_lr
+from detector.training.schedule import Schedule
 from detector.training.validation import Validation, validate
 
 
@@ -55,10 +55,8 @@ class Trainer:
         self.train_set = open_dataset(config.data, config.data.train_split, training=True)
         self.val_set = open_dataset(config.data, config.data.val_split, training=False)
         self.samplers = [self._sampler(phase) for phase in config.phases]
-        self.phase_of_epoch = [k for k, phase in enumerate(config.phases) for _ in range(phase.epochs)]
-        self.steps_of_phase = [sampler.batches_per_epoch // settings.accumulate for sampler in self.samplers]
-        self.total_steps = sum(self.steps_of_phase[k] for k in self.phase_of_epoch)
-        self.warmup_steps = round(config.optimizer.warmup_epochs * self.steps_of_phase[0])
+        steps_of_phase = [sampler.batches_per_epoch // settings.accumulate for sampler in self.samplers]
+        self.schedule = Schedule(config, steps_of_phase)
 
         self.network: YOLOv3 = build_detector(config.network, len(self.train_set.class_set.names)).to(device)
         if config.network.pretrained and not resume:
@@ -112,11 +110,11 @@ class Trainer:
     def train_epoch(self) -> None:
         """The steps of one epoch that are still to do; returns early when the run was told to stop."""
         progress = self.progress
-        phase = self.phase_of_epoch[progress.epoch]
-        steps = self.steps_of_phase[phase]
+        phase = self.schedule.phase_of_epoch[progress.epoch]
+        steps = self.schedule.steps_of_phase[phase]
         images_per_step = self.config.phases[phase].batch_size
         train_mode(self.network, self.config.train)
-        self.log.start_epoch(f"epoch {progress.epoch + 1}/{len(self.phase_of_epoch)}", steps, progress.step_in_epoch)
+        self.log.start_epoch(f"epoch {progress.epoch + 1}/{self.schedule.epochs}", steps, progress.step_in_epoch)
         mark = last_save = time.perf_counter()
         for micro_batches in self.micro_batches(phase):
             waited = time.perf_counter() - mark
@@ -173,20 +171,20 @@ class Trainer:
 
     def validate_if_due(self) -> Validation | None:
         every, done = self.config.train.validate_every, self.progress.epoch + 1
-        if done < len(self.phase_of_epoch) and (every == 0 or done % every):
+        if done < self.schedule.epochs and (every == 0 or done % every):
             return None
         return validate(self._network_to_use(), self.val_set, self.config, self.precision, self.world)
 
     def finish_epoch(self, validation: Validation | None) -> None:
         """Metrics, a line for the terminal, and on to the next epoch."""
-        progress = self.progress
-        height, width = self.config.phases[self.phase_of_epoch[progress.epoch]].height_width
+        progress, schedule = self.progress, self.schedule
+        height, width = self.config.phases[schedule.phase_of_epoch[progress.epoch]].height_width
         row = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
             "height": height,
             "width": width,
-            "lr": self._lr_at(progress.step - 1),
+            "lr": schedule.lr(progress.step - 1),
             **progress.losses,
             "images_per_second": progress.images_per_second,
             "wait_share": progress.wait_share,
@@ -194,14 +192,9 @@ class Trainer:
             "minutes": progress.seconds / 60,
             **(validation.metrics if validation else {}),
         }
-        self.log.end_epoch(row, len(self.phase_of_epoch), self._seconds_left(), validation)
+        left = schedule.seconds_left(progress.epoch, progress.sums.get("seconds", 0.0))
+        self.log.end_epoch(row, schedule.epochs, left, validation)
         progress.end_epoch()
-
-    def _seconds_left(self) -> float:
-        """For the epochs to come, each as long as this one in proportion to its pixels: phases differ tenfold."""
-        pixels = [math.prod(self.config.phases[k].height_width) for k in self.phase_of_epoch]
-        done = self.progress.epoch + 1
-        return self.progress.sums.get("seconds", 0.0) * sum(pixels[done:]) / pixels[done - 1]
 
     def save(self, best: bool = False) -> None:
         """last.pt to resume from, best.pt to use. A failed save is told and training goes on, the old file intact."""
@@ -231,11 +224,7 @@ class Trainer:
 
     @property
     def lr(self) -> float:
-        return self._lr_at(self.progress.step)
-
-    def _lr_at(self, step: int) -> float:
-        settings = self.config.optimizer
-        return poly_lr(step, self.total_steps, self.warmup_steps, settings.lr, settings.power)
+        return self.schedule.lr(self.progress.step)
 
     def micro_batches(self, phase: int) -> Iterator[list[Batch]]:
         """For each step still to come in this epoch, its micro-batches."""
@@ -253,7 +242,7 @@ class Trainer:
         accumulate = settings.train.accumulate
         self.samplers[phase].set_epoch(progress.epoch, progress.step_in_epoch * accumulate)
         batches = iter(self._loader[1])
-        for _ in range(progress.step_in_epoch, self.steps_of_phase[phase]):
+        for _ in range(progress.step_in_epoch, self.schedule.steps_of_phase[phase]):
             yield list(islice(batches, accumulate))
 
     def _sampler(self, phase: PhaseSettings) -> BatchSampler:
@@ -341,7 +330,7 @@ class Trainer:
     def _done(self) -> bool:
         patience = self.config.train.patience
         out_of_patience = bool(patience) and self.progress.worse >= patience
-        return out_of_patience or self.progress.epoch >= len(self.phase_of_epoch)
+        return out_of_patience or self.progress.epoch >= self.schedule.epochs
 
     def _headline(self) -> str:
         config, world = self.config, self.world
@@ -350,6 +339,6 @@ class Trainer:
         machine = f"{world.size} processes" if world.size > 1 else f"{torch.get_num_threads()} CPU threads"
         return (
             f"{start} in {self.folder}: {config.network.arch} {config.network.attention}, {millions:.1f} M parameters; "
-            f"{len(self.train_set)} frames to train, {len(self.val_set)} to validate; {self.total_steps} steps; "
-            f"{self.precision} on {world.device}, {machine}"
+            f"{len(self.train_set)} frames to train, {len(self.val_set)} to validate; "
+            f"{self.schedule.total_steps} steps; {self.precision} on {world.device}, {machine}"
         )
