@@ -35,6 +35,7 @@ from detector.training.run_log import write_text
 from detector.training.trainer import TrainingError
 
 LEVELS = ("easy", "moderate", "hard")
+KITTI_CLASSES = ("Car", "Pedestrian", "Cyclist")  # those that KITTI scores
 
 
 class Comparison(Settings):
@@ -57,6 +58,18 @@ class Row:
     macs: int
     fps: float
     metrics: Mapping[str, Sequence[float]]
+
+    @property
+    def map50(self) -> list[float]:
+        """COCO's mAP50 of every seed, in percent."""
+        return [100 * value for value in self.metrics["mAP50"]]
+
+    @property
+    def moderate(self) -> list[float]:
+        """The mean moderate AP40 of KITTI's classes of every seed, which a rare class cannot sway as it does mAP50."""
+        names = [f"AP40_{name}_moderate" for name in KITTI_CLASSES]
+        present = [self.metrics[name] for name in names if name in self.metrics]
+        return [statistics.mean(values) for values in zip(*present, strict=True)]
 
 
 def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (), seeds: Sequence[int] = ()) -> int:
@@ -165,58 +178,70 @@ def table_csv(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple[str, int], Config]) -> str:
-    """mAP50 and its difference to the baseline with their spread, AP40 per class and difficulty, cost, speed."""
+    """mAP50 and mean moderate AP40 with their differences to the baseline, AP40 in full, cost, speed."""
     base = next(row for row in rows if row.label == comparison.baseline)
     config = configs[comparison.baseline, comparison.seeds[0]]
-    classes = [name for name in ("Car", "Pedestrian", "Cyclist") if f"AP40_{name}_moderate" in base.metrics]
+    classes = [name for name in KITTI_CLASSES if f"AP40_{name}_moderate" in base.metrics]
     phases = ", ".join(f"{p.epochs} at {'x'.join(map(str, p.height_width))}" for p in config.phases)
+    scores = ["mAP50", "mean AP40"] if classes else ["mAP50"]
+    columns = ["variant", *(cell for score in scores for cell in (score, f"minus {base.label}"))]
+    columns += [*(f"{name} AP40" for name in classes), "params (M)", "GFLOPs", "fps", f"ratio to {base.label}"]
     lines = [
         f"Recipe `{comparison.recipe}`, epochs: {phases}; trained on {config.data.root} `{config.data.train_split}`, "
-        f"scored on `{config.data.val_split}` at the last epoch; {len(comparison.seeds)} seed(s): mean ± standard "
-        "deviation, mAP50 minus plain taken seed by seed. AP40 is KITTI's, easy / moderate / hard, mAP50 COCO's "
-        "mean over classes, both in percent; fps: the network alone, one image at a time, fp32, variants in turns.",
+        f"scored on `{config.data.val_split}` at the last epoch; {_count(comparison.seeds, 'seed')}: mean ± standard "
+        "deviation, differences taken seed by seed. mAP50 is COCO's over all classes, AP40 KITTI's, easy / moderate / "
+        "hard, its mean that of the moderate ones; all in percent. fps: the network alone, one image at a time, fp32, "
+        "variants in turns.",
         "",
-        "| variant | mAP50 | minus plain | " + " | ".join(f"{name} AP40" for name in classes)
-        + " | params (M) | GFLOPs | fps | ratio to plain |",
-        "|---|---|---|" + "---|" * len(classes) + "---|---|---|---|",
-    ]  # fmt: skip
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+    ]
     for row in rows:
-        pairs = zip(row.metrics["mAP50"], base.metrics["mAP50"], strict=True)
-        difference = "-" if row is base else _in_percent([value - plain for value, plain in pairs], "+.1f")
-        cells = [row.label, _in_percent(row.metrics["mAP50"], ".1f"), difference]
+        cells = [row.label]
+        for values, plain in ((row.map50, base.map50), (row.moderate, base.moderate))[: len(scores)]:
+            differences = [value - other for value, other in zip(values, plain, strict=True)]
+            cells += [_with_spread(values, ".1f"), "-" if row is base else _with_spread(differences, "+.1f")]
         cells += [
-            " / ".join(f"{_mean_and_spread(row.metrics.get(f'AP40_{name}_{level}', [0.0]))[0]:.1f}" for level in LEVELS)
+            " / ".join(f"{statistics.mean(row.metrics.get(f'AP40_{name}_{level}', [0.0])):.1f}" for level in LEVELS)
             for name in classes
         ]
         cells += [f"{row.params / 2**20:.2f}", f"{row.macs / 2**30:.2f}", f"{row.fps:.1f}", f"{row.fps / base.fps:.2f}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """mAP50 against fps, one point a variant, bars of one standard deviation."""
+    """mAP50, and the mean moderate AP40 where there is one, against fps: a point a variant, bars of one deviation."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for row in rows:
-        mean, spread = _mean_and_spread(row.metrics["mAP50"])
-        axes.errorbar(row.fps, 100 * mean, yerr=100 * spread or None, fmt="o", capsize=3, label=row.label)
-    axes.set(xlabel="images per second, one at a time", ylabel="mAP50 (%)")
-    axes.margins(0.15)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right center", frameon=False)  # beside: variants lie too close for names at the points
+    panels = {"mAP50 (%)": [row.map50 for row in rows], "mean moderate AP40 (%)": [row.moderate for row in rows]}
+    panels = {name: values for name, values in panels.items() if all(values)}
+    figure = Figure(figsize=(2 + 4.5 * len(panels), 4.5), layout="constrained")
+    for number, (name, seeds_of_row) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), number)
+        for row, values in zip(rows, seeds_of_row, strict=True):
+            mean, spread = _mean_and_spread(values)
+            axes.errorbar(row.fps, mean, yerr=spread or None, fmt="o", capsize=3, label=row.label)
+        axes.set(xlabel="images per second, one at a time", ylabel=name)
+        axes.margins(0.15)
+        axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)  # beside: points lie too close for names
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def _in_percent(values: Sequence[float], form: str) -> str:
+def _with_spread(values: Sequence[float], form: str) -> str:
     mean, spread = _mean_and_spread(values)
-    return f"{100 * mean:{form}}" + (f" ± {100 * spread:.1f}" if len(values) > 1 else "")
+    return f"{mean:{form}}" + (f" ± {spread:.1f}" if len(values) > 1 else "")
 
 
 def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 def _labels(text: str) -> list[str]:

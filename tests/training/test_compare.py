@@ -30,7 +30,7 @@ def test_a_comparison_trains_every_variant_once_and_tabulates(
     assert sorted(run.name for run in folder.iterdir()) == ["eca-seed0", "eca-seed1"]
     assert compare(path) == 0
     table = (folder / "table.md").read_text()
-    assert "| none |" in table and "| eca |" in table and "2 seed(s)" in table
+    assert "| none |" in table and "| eca |" in table and "2 seeds" in table
     assert (folder / "ap_against_fps.png").stat().st_size > 0
     with open(folder / "table.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "mAP50"]
@@ -43,7 +43,7 @@ def test_a_comparison_trains_every_variant_once_and_tabulates(
     assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
     assert compare(path, seeds=[0]) == 0
     table = (folder / "table.md").read_text()
-    assert "1 seed(s)" in table and all("±" not in line for line in table.splitlines()[1:])
+    assert "1 seed:" in table and all("±" not in line for line in table.splitlines()[1:])
 
 
 def test_a_difference_to_plain_is_taken_seed_by_seed(tiny_config: Path, tmp_path: Path) -> None:
@@ -54,6 +54,21 @@ def test_a_difference_to_plain_is_taken_seed_by_seed(tiny_config: Path, tmp_path
     table = markdown([plain, better], comparison, configs).splitlines()
     assert table[-2] == "| none | 15.0 ± 7.1 | - | 1.00 | 1.00 | 10.0 | 1.00 |"
     assert table[-1] == "| se | 16.0 ± 7.1 | +1.0 ± 0.0 | 1.00 | 1.00 | 5.0 | 0.50 |"
+
+
+def test_the_mean_ap40_is_that_of_kittis_classes_at_moderate(tiny_config: Path, tmp_path: Path) -> None:
+    comparison, configs = _read(comparison_file(tmp_path, tiny_config, "  none: {}\n  se: {}\n"), [])
+
+    def row(label: str, car: list[float], cyclist: list[float]) -> Row:
+        easy = {"AP40_Car_easy": [90.0, 90.0], "AP40_Car_hard": [3.0, 5.0]}
+        moderate = {"AP40_Car_moderate": car, "AP40_Cyclist_moderate": cyclist}
+        return Row(label, 2**20, 2**30, 10, {"mAP50": [0.1, 0.1], **easy, **moderate})
+
+    rows = [row("none", [10.0, 20.0], [20.0, 30.0]), row("se", [14.0, 24.0], [20.0, 40.0])]
+    table = markdown(rows, comparison, configs).splitlines()
+    assert table[-4].startswith("| variant | mAP50 | minus none | mean AP40 | minus none | Car AP40 | Cyclist AP40 |")
+    assert "| 20.0 ± 7.1 | - | 90.0 / 15.0 / 4.0 | 0.0 / 25.0 / 0.0 |" in table[-2]
+    assert "| 24.5 ± 10.6 | +4.5 ± 3.5 |" in table[-1]  # (17, 32) minus (15, 25): 2 and 7
 
 
 @pytest.mark.parametrize(
