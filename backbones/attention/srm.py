@@ -17,7 +17,8 @@ class StyleRecalibration(ChannelGate):
         self.bn = nn.BatchNorm1d(channels)
 
     def excite(self, squeezed: Tensor) -> Tensor:
-        return torch.sigmoid(self.bn((squeezed * self.cfc).sum(2)))
+        style = (squeezed * self.cfc).sum(2)
+        return torch.sigmoid(self.bn(style.to(self.bn.weight.dtype)))  # squeezed is float32 also in a bfloat16 network
 
 
 class MeanAndStd(nn.Module):

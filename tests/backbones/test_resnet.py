@@ -117,6 +117,18 @@ def test_bfloat16_autocast_trains_and_stays_near_float32(attention: str) -> None
     assert all(p.grad is not None and p.grad.isfinite().all() for p in backbone.parameters())
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_weights_cast_to_bfloat16_stay_near_float32(attention: str) -> None:
+    backbone = randomise(build_backbone("resnet18", attention)).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        full = backbone(images)
+        half = backbone.bfloat16()(images.bfloat16())
+    for h, f in zip(half, full, strict=True):
+        assert h.dtype == torch.bfloat16
+        assert (h.float() - f).abs().mean() < 0.02 * f.abs().mean() + 1e-3
+
+
 @pytest.mark.parametrize(
     ("choice", "name", "nearest", "all_valid"),
     [
