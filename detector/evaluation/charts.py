@@ -57,15 +57,16 @@ def precision_recall(kitti: Mapping[str, Mapping[str, Curve]]) -> Drawing:
     """One panel a class, one line a difficulty, over the 41 recall points of KITTI."""
 
     def drawing(theme: Theme) -> Figure:
-        figure, panels = _panels(theme, max(len(kitti), 1), height=3.4)
+        figure, panels = _panels(theme, max(len(kitti), 1), height=4)
         for axes, (name, curves) in zip(panels, kitti.items(), strict=False):
             for colour, (level, curve) in zip(theme.series, curves.items(), strict=False):
                 reached = max(len(curve.thresholds), 1)
                 recall = np.arange(reached) / 40
-                label = f"{level}  {curve.AP40:.1f}  (n={curve.n_gt})" if curve.n_gt else f"{level}  no objects"
+                label = f"{level} {curve.AP40:.1f}  (n={curve.n_gt})" if curve.n_gt else f"{level}, no objects"
                 axes.plot(recall, curve.precision[:reached], color=colour, lw=2, label=label, solid_capstyle="round")
             axes.set(title=name, xlabel="recall", xlim=(0, 1), ylim=(0, 1.03))
-            axes.legend(loc="lower left", title="AP40", alignment="left")
+            # Below the panel: inside it, a curve of some class or other always runs there.
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), title="AP40", alignment="left")
         panels[0].set_ylabel("precision")
         return figure
 
