@@ -28,6 +28,7 @@ from pydantic import Field, ValidationError
 from data.settings import Settings
 from detector.checkpoint import load_checkpoint
 from detector.config import Config, ConfigError, load_config, merge, parse_config, read_yaml
+from detector.evaluation.kitti_ap import MIN_OVERLAP
 from detector.network.profile import cost
 from detector.torch_backend import TorchBackend
 from detector.training.run import train_in
@@ -35,7 +36,6 @@ from detector.training.run_log import write_text
 from detector.training.trainer import TrainingError
 
 LEVELS = ("easy", "moderate", "hard")
-KITTI_CLASSES = ("Car", "Pedestrian", "Cyclist")  # those that KITTI scores
 
 
 class Comparison(Settings):
@@ -67,7 +67,7 @@ class Row:
     @property
     def moderate(self) -> list[float]:
         """The mean moderate AP40 of KITTI's classes of every seed, which a rare class cannot sway as it does mAP50."""
-        names = [f"AP40_{name}_moderate" for name in KITTI_CLASSES]
+        names = [f"AP40_{name}_moderate" for name in MIN_OVERLAP]
         present = [self.metrics[name] for name in names if name in self.metrics]
         return [statistics.mean(values) for values in zip(*present, strict=True)]
 
@@ -181,7 +181,7 @@ def markdown(rows: Sequence[Row], comparison: Comparison, configs: Mapping[tuple
     """mAP50 and mean moderate AP40 with their differences to the baseline, AP40 in full, cost, speed."""
     base = next(row for row in rows if row.label == comparison.baseline)
     config = configs[comparison.baseline, comparison.seeds[0]]
-    classes = [name for name in KITTI_CLASSES if f"AP40_{name}_moderate" in base.metrics]
+    classes = [name for name in MIN_OVERLAP if f"AP40_{name}_moderate" in base.metrics]
     phases = ", ".join(f"{p.epochs} at {'x'.join(map(str, p.height_width))}" for p in config.phases)
     scores = ["mAP50", "mean AP40"] if classes else ["mAP50"]
     columns = ["variant", *(cell for score in scores for cell in (score, f"minus {base.label}"))]
