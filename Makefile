@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 RUN := .venv/bin/python
-ROOMS := backbones data network evaluation training export video
+ROOMS := backbones data training network inference evaluation export video
 
 .PHONY: demo test test-slow check clean
 

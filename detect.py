@@ -74,7 +74,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 def _load(args: argparse.Namespace) -> tuple[Detector, int]:
     """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
-    from detector.predictor import Predictor
+    from detector.inference.predictor import Predictor
 
     predictor = Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1

@@ -96,7 +96,9 @@ def _run(args: argparse.Namespace) -> None:
     if not args.weights:
         score_results(Path(args.labels), Path(args.detections), args.split, args.allow_missing, outputs)
         return
-    from detector.predictor import Predictor  # late: torch takes a second, mistakes in the data are told at once
+    from detector.inference.predictor import (
+        Predictor,  # late: torch takes a second, mistakes in the data are told at once
+    )
 
     score_network(
         lambda: Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads),

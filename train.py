@@ -31,8 +31,8 @@ def main() -> int:
         arguments.overrides.insert(0, arguments.config)
         arguments.config = None
 
-    from detector.training.run import train_run
-    from detector.training.trainer import TrainingError
+    from training.run import train_run
+    from training.trainer import TrainingError
 
     try:
         return train_run(arguments.config, arguments.overrides, arguments.resume, arguments.name)

@@ -1,7 +1,7 @@
 """torchvision's ResNet with room for attention. torchvision's weight names stay valid.
 
-    stem -> layer1 -> layer2 -> layer3 -> layer4
-                        C3        C4        C5       strides 8, 16, 32
+stem -> layer1 -> layer2 -> layer3 -> layer4
+                    C3        C4        C5       strides 8, 16, 32
 """
 
 from __future__ import annotations

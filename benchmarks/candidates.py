@@ -17,15 +17,15 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
+from data.formats.kitti import Label, read_labels
 from data.images import read_image
-from data.kitti import Label, read_labels
 from data.resize import fit, resize
-from detector.backends import open_backend
 from detector.evaluation.evaluator import evaluate
 from detector.evaluation.network_results import to_labels
-from detector.network.postprocess import postprocess
-from detector.torch_backend import TorchBackend
+from detector.inference.backend import open_backend
+from detector.inference.decode import postprocess
+from detector.inference.pytorch import TorchBackend
 
 LIMITS = (100, 300, 1000, 3000, sys.maxsize)
 SCORES = (0.001, 0.01, 0.05, 0.25)

@@ -29,9 +29,9 @@ from data.anchors import parse_size
 from data.augment import Augment, place
 from data.batches import BatchSampler, Loader, collate, make_loader
 from data.cache import CacheSpec
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
+from data.formats.kitti import CLASSES, DONT_CARE, read_labels
 from data.images import read_image
-from data.kitti import CLASSES, DONT_CARE, read_labels
 from data.settings import AugmentSettings
 
 BATCH = 16

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.kitti import CLASSES
+from data.formats.kitti import CLASSES
 from detector.evaluation import coco_ap, coco_arrays
 from detector.evaluation.columns import Columns, frames_of, read_folder
 from detector.evaluation.kitti_ap import MIN_OVERLAP, evaluate_class
@@ -38,10 +38,13 @@ columns = read_folder(labels, frames, scored=False), read_folder(results, frames
 for name in MIN_OVERLAP:
     evaluate_class(*columns, name)
 """
-PEAK = KITTI_ALONE + """
+PEAK = (
+    KITTI_ALONE
+    + """
 status = open("/proc/self/status").read()
 print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
 """
+)
 
 
 def make_set(folder: Path, frames: int, per_frame: float, seed: int = 1) -> tuple[Path, Path]:

@@ -27,22 +27,22 @@ from typing import Any
 import torch
 
 from backbones.counting import count_macs
-from detector.agreement import sample_images
-from detector.backends import open_backend
-from detector.card import Card
-from detector.checkpoint import Checkpoint, save_checkpoint
 from detector.config import Config, load_config
-from detector.cores import thread_count
-from detector.exported import OnnxBackend, OpenVinoBackend
-from detector.graph import ImagesToBoxes, save_openvino, to_openvino, write_onnx
+from detector.export.agreement import sample_images
+from detector.export.graph import ImagesToBoxes, save_openvino, to_openvino, write_onnx
+from detector.export.quantise import quantise_onnx, quantise_openvino
+from detector.inference.backend import open_backend
+from detector.inference.card import Card
+from detector.inference.cores import thread_count
+from detector.inference.pytorch import TorchBackend
+from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
 from detector.network.build import build_detector
-from detector.network.yolov3 import YOLOv3
-from detector.quantise import quantise_onnx, quantise_openvino
-from detector.torch_backend import TorchBackend
+from detector.network.yolov3.network import YOLOv3
+from training.checkpoint import Checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLS = 3  # timed calls of a row in each round, after one that is not: it wakes the row's threads and fills caches
-COLD = "import sys; from detector.predictor import Predictor; import numpy as np; "
+COLD = "import sys; from detector.inference.predictor import Predictor; import numpy as np; "
 COLD += "Predictor(sys.argv[1], 'cpu', sys.argv[2], threads=int(sys.argv[3])).predict(np.zeros((375, 1242, 3), 'u1'))"
 COLD_ULTRALYTICS = "import sys, torch; from ultralytics import YOLO; torch.set_num_threads(int(sys.argv[3])); "
 COLD_ULTRALYTICS += "torch.set_grad_enabled(False); YOLO(sys.argv[1]).model.eval().fuse()(torch.zeros(1, 3, 448, 448))"

@@ -18,13 +18,13 @@ import torch
 from torch import nn
 
 from data.batches import BatchSampler, Targets, make_loader
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
 from data.settings import AugmentSettings
 from detector.config import Config, override
 from detector.network.build import build_detector
-from detector.network.loss import DetectionLoss
-from detector.network.yolov3 import YOLOv3
-from detector.precision import autocast, pick_device, pick_precision
+from detector.network.yolov3.loss import DetectionLoss
+from detector.network.yolov3.network import YOLOv3
+from training.precision import autocast, pick_device, pick_precision
 
 Step = Callable[[], None]
 

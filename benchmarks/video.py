@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.resize import Geometry, fit, resize
-from detector.checkpoint import Checkpoint, build_detector, save_checkpoint
 from detector.config import load_config
-from detector.predictor import Predictor
+from detector.inference.predictor import Predictor
 from detector.video.frames import Selection
 from detector.video.journal import Journal
 from detector.video.pipeline import Pipeline, Report
 from detector.video.sinks import make_sinks
 from detector.video.video_file import VideoFile
+from training.checkpoint import Checkpoint, build_detector, save_checkpoint
 
 
 def main() -> None:

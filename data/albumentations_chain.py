@@ -9,7 +9,7 @@ import numpy as np
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the internet for its newest version on import
 import albumentations as A
 
-from data.dataset import Sample
+from data.detection import Sample
 from data.resize import PADDING, fit, resize
 from data.settings import AugmentSettings
 from data.warp import Window, area

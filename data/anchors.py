@@ -1,7 +1,7 @@
 """Anchors for a data set: k-means over box shapes with 1 - IoU as the distance (Redmon and Farhadi, YOLO9000, 2017).
 
-    python -m data.anchors ROOT --split train --size 448
-    python -m data.anchors LABEL_FOLDER --size 256x800 --resize letterbox
+python -m data.anchors ROOT --split train --size 448
+python -m data.anchors LABEL_FOLDER --size 256x800 --resize letterbox
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset import DatasetError, KittiDataset, clip
+from data.detection import DatasetError, KittiDataset, clip
+from data.formats.kitti import ClassSet, class_set, read_labels
 from data.images import image_size
-from data.kitti import ClassSet, class_set, read_labels
 from data.resize import fit
 
 # The anchors of YOLOv3, made on COCO for inputs of 416x416.

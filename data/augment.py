@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from data.dataset import Sample, clip
+from data.detection import Sample, clip
 from data.resize import Geometry, fit, resize
 from data.settings import AugmentSettings
 from data.warp import Window, area, random_colour, random_warp

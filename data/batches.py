@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augment import Augment, Placed, place
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
 from data.resize import Geometry
 from data.settings import AugmentSettings
 

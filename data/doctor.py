@@ -20,9 +20,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.dataset import SPLITS, SUFFIXES
+from data.detection import SPLITS, SUFFIXES
+from data.formats.kitti import CLASSES, DONT_CARE, Label, LabelError, parse_label
 from data.images import ImageError, read_image
-from data.kitti import CLASSES, DONT_CARE, Label, LabelError, parse_label
 
 IMAGES, LABELS = Path("training/image_2"), Path("training/label_2")
 TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, those of converters often one further

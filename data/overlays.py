@@ -1,6 +1,6 @@
 """Pictures of what training sees: augmented frames with their boxes and, hatched, the regions to ignore.
 
-    python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--engine albumentations] [--mosaic 1]
+python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--engine albumentations] [--mosaic 1]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from data.anchors import parse_size
 from data.batches import Batch, BatchSampler, make_loader
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
 from data.settings import AugmentSettings
 
 COLOURS = (

@@ -26,14 +26,14 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from data.settings import Settings
-from detector.checkpoint import load_checkpoint
 from detector.config import Config, ConfigError, load_config, merge, parse_config, read_yaml
 from detector.evaluation.kitti_ap import MIN_OVERLAP
+from detector.inference.pytorch import TorchBackend
 from detector.network.profile import cost
-from detector.torch_backend import TorchBackend
-from detector.training.run import train_in
-from detector.training.run_log import write_text
-from detector.training.trainer import TrainingError
+from training.checkpoint import load_checkpoint
+from training.run import train_in
+from training.run_log import write_text
+from training.trainer import TrainingError
 
 LEVELS = ("easy", "moderate", "hard")
 

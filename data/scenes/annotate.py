@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.kitti import DONT_CARE, Label
+from data.formats.kitti import DONT_CARE, Label
 from data.scenes.camera import HEIGHT, WIDTH, Camera
 from data.scenes.scene import Actor
 

@@ -8,7 +8,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from data.kitti import Label
+from data.formats.kitti import Label
 from data.scenes.annotate import SMALLEST, Silhouette, annotate
 from data.scenes.background import paint_background, shadow_outline
 from data.scenes.camera import FOCAL, HEIGHT, NEAR, WIDTH, clip_near, project

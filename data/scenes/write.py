@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.kitti import write_labels
+from data.formats.kitti import write_labels
 from data.scenes.annotate import SMALLEST
 from data.scenes.camera import HEIGHT, WIDTH
 from data.scenes.painter import Frame, render

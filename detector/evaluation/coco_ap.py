@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data.kitti import DONT_CARE
+from data.formats.kitti import DONT_CARE
 from detector.evaluation.columns import NAMES, Columns
 from detector.evaluation.matching import FloatArray
 

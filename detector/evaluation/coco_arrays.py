@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.kitti import DONT_CARE
+from data.formats.kitti import DONT_CARE
 from detector.evaluation.coco_ap import STATS, CocoNumbers, mean_of_defined, per_class
 from detector.evaluation.columns import Columns
 from detector.evaluation.matching import (

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.kitti import CLASSES, DONT_CARE, Label, LabelError, parse_label
+from data.formats.kitti import CLASSES, DONT_CARE, Label, LabelError, parse_label
 from detector.evaluation.number_text import IrregularText, parse_rows
 
 NAMES = (*CLASSES, DONT_CARE)
@@ -91,7 +91,7 @@ def frames_of(folder: str | Path) -> tuple[str, ...]:
 def read_folder(folder: str | Path, frames: Sequence[str], scored: bool, allow_missing: bool = False) -> Columns:
     """Columns of `folder/<frame>.txt`. With `allow_missing` a frame without a file has no objects.
 
-    Raises ResultError for missing files, and data.kitti's LabelError, with file and line, for what is wrong in one.
+    Raises ResultError for missing files, and data.formats.kitti's LabelError (file, line, what is wrong).
     """
     texts = _texts(str(folder), frames, allow_missing)
     fields = RESULT_FIELDS if scored else LABEL_FIELDS

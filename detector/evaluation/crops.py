@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data.formats.kitti import DONT_CARE
 from data.images import read_image
-from data.kitti import DONT_CARE
 from detector.evaluation.columns import NAMES, Columns
 from detector.evaluation.errors import BACKGROUND, CLASS, CORRECT, DUPLICATE, KINDS, LOCALISATION, Diagnosis
 from detector.evaluation.matching import FloatArray, heights

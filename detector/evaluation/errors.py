@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.kitti import CLASSES, DONT_CARE
+from data.formats.kitti import CLASSES, DONT_CARE
 from detector.evaluation.columns import NAMES, Columns
 from detector.evaluation.kitti_ap import DIFFICULTIES, MIN_OVERLAP, evaluate_class, mostly_inside
 from detector.evaluation.matching import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.kitti import CLASSES, Label
+from data.formats.kitti import CLASSES, Label
 from detector.evaluation import coco_ap, coco_arrays
 from detector.evaluation.coco_ap import CocoNumbers
 from detector.evaluation.columns import Columns, ResultError, from_labels

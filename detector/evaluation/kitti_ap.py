@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.kitti import DONT_CARE
+from data.formats.kitti import DONT_CARE
 from detector.evaluation.columns import Columns
 from detector.evaluation.matching import (
     BoolArray,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from data.formats.kitti import Label, write_labels
 from data.images import read_image
-from data.kitti import Label, write_labels
-from detector.detections import Detections
+from detector.inference.detections import Detections
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from detector.predictor import Predictor
+    from detector.inference.predictor import Predictor
 
 BOX_DECIMALS, SCORE_DECIMALS = 2, 6
 

@@ -49,9 +49,7 @@ def _tokens(characters: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np
     return borders[::2], borders[1::2]
 
 
-def _strings(
-    characters: NDArray[np.uint8], starts: NDArray[np.intp], lengths: NDArray[np.intp]
-) -> NDArray[np.bytes_]:
+def _strings(characters: NDArray[np.uint8], starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[np.bytes_]:
     """The tokens themselves [n], as fixed-width byte strings."""
     width = int(lengths.max(initial=1))
     letters = np.zeros((len(starts), width), np.uint8)

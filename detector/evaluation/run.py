@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.kitti import CLASSES
+from data.formats.kitti import CLASSES
 from detector.evaluation.columns import Columns, ResultError, frames_of, read_folder
 from detector.evaluation.evaluator import Evaluation, evaluate_columns
 
 if TYPE_CHECKING:
-    from detector.predictor import Predictor
+    from detector.inference.predictor import Predictor
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # AP is the area under a whole curve, and a class hardly learnt yet has all its detections down here.
@@ -55,7 +55,7 @@ def score_network(
     outputs: Outputs,
 ) -> None:
     """Runs a network over a split, and scores the files it wrote; the test split has no labels and is only written."""
-    from data.dataset import KittiDataset
+    from data.detection import KittiDataset
     from detector.evaluation.network_results import speed, write_results
 
     if split == "test":
@@ -79,7 +79,7 @@ def score_network(
 
 def frames_of_split(labels: Path, split: str) -> tuple[str, ...]:
     """The frames of ROOT/ImageSets/<split>.txt, or of the built-in list, where labels is ROOT/training/label_2."""
-    from data.dataset import SPLITS
+    from data.detection import SPLITS
 
     lists = [labels.parent.parent / "ImageSets" / f"{split}.txt", SPLITS / f"{split}.txt"]
     if split == "all":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from backbones import build_backbone
-from detector.network.boxes import Coder
 from detector.network.settings import NetworkSettings
-from detector.network.yolov3 import YOLOv3
+from detector.network.yolov3.boxes import Coder
+from detector.network.yolov3.network import YOLOv3
 
 
 def build_detector(settings: NetworkSettings, num_classes: int) -> YOLOv3:

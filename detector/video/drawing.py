@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Detections
+from detector.inference.detections import Detections
 
 Colour = tuple[int, int, int]
 

@@ -19,7 +19,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.detections import Detections
+from detector.inference.detections import Detections
 from detector.video.drawing import draw
 from detector.video.frames import Frame, Source, SourceError
 from detector.video.journal import Journal

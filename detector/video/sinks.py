@@ -15,8 +15,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from data.kitti import Label, write_labels
-from detector.detections import Detections
+from data.formats.kitti import Label, write_labels
+from detector.inference.detections import Detections
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame
 

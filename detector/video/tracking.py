@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from detector.detections import Detections
+from detector.inference.detections import Detections
 
 NEEDS = "--track needs the package trackers: pip install 'trackers>=2.6'"
 LOST_S = 1.0  # an object may be hidden this long and keep its id

@@ -7,7 +7,7 @@ import pytest
 from small_dataset import make_dataset
 
 from data.anchors import COCO, box_shapes, find_anchors, fitness, main, shape_iou
-from data.kitti import class_set
+from data.formats.kitti import class_set
 
 
 def test_shape_iou_by_hand() -> None:

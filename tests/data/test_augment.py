@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_dataset import make_dataset
 
 from data.augment import Augment, Placed, crop_window, place
-from data.dataset import Sample
+from data.detection import Sample
 from data.overlays import main as overlays
 from data.resize import PADDING, fit
 from data.settings import AugmentSettings

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_dataset import make_dataset
 
 from data.batches import Batch, BatchSampler, make_loader, size_choices
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
 from data.images import ImageError
 from data.resize import fit, resize
 from data.settings import AugmentSettings

@@ -13,7 +13,7 @@ import pytest
 from small_dataset import make_dataset
 
 from data.cache import CacheSpec
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
 from data.images import read_image
 
 FRAME_BYTES = 60 * 160 * 3

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_dataset import make_dataset, real_kitti
 
-from data.dataset import SPLITS, DatasetError, KittiDataset, open_dataset
+from data.detection import SPLITS, DatasetError, KittiDataset, open_dataset
+from data.formats.kitti import LabelError
 from data.images import ImageError, image_size, read_image
-from data.kitti import LabelError
 from data.settings import DataSettings
 
 

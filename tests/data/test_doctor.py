@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from data import doctor
-from data.dataset import KittiDataset
+from data.detection import KittiDataset
 
 REPOSITORY = Path(__file__).parents[2]
 KITTI = REPOSITORY.parent / "shared" / "kitti"

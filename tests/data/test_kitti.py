@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_dataset import real_kitti
 
-from data.kitti import (
+from data.formats.kitti import (
     CLASSES,
     DONT_CARE,
     Label,

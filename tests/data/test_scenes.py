@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.kitti import CLASSES, DONT_CARE, Label, read_labels
+from data.formats.kitti import CLASSES, DONT_CARE, Label, read_labels
 from data.scenes import make_clip, make_scenes, render
 from data.scenes.camera import AHEAD, CENTRE_X, CENTRE_Y, FOCAL, HEIGHT, RIGHTWARDS, WIDTH, Camera
 from data.scenes.layout import KINDS

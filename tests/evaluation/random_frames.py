@@ -6,7 +6,7 @@ import random
 
 from hypothesis import strategies as st
 
-from data.kitti import Label
+from data.formats.kitti import Label
 
 HEIGHTS = (24.99, 25.0, 26.0, 35.0, 39.99, 40.0, 41.0, 50.0, 50.0)
 

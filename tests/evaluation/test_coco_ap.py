@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from random_frames import scenes
 
-from data.kitti import CLASSES, Label
+from data.formats.kitti import CLASSES, Label
 from detector.evaluation import coco_ap, coco_arrays
 from detector.evaluation.columns import from_labels
 

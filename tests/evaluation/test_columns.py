@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.kitti import Label, LabelError, read_labels
+from data.formats.kitti import Label, LabelError, read_labels
 from detector.evaluation.columns import NAMES, Columns, ResultError, frames_of, from_labels, read_folder
 from detector.evaluation.number_text import IrregularText, parse_rows
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.kitti import CLASSES, Label
+from data.formats.kitti import CLASSES, Label
 from detector.evaluation.columns import from_labels
 from detector.evaluation.errors import KINDS, average_precision, best_score, confusion, diagnose, gains
 from detector.evaluation.evaluator import evaluate

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from data.kitti import CLASSES, Label, read_labels
+from data.formats.kitti import CLASSES, Label, read_labels
 from detector.evaluation.columns import ResultError, frames_of
 from detector.evaluation.evaluator import evaluate, evaluate_columns
 
@@ -43,9 +43,10 @@ def test_both_coco_evaluators_give_the_same_evaluation(sparse):
 
 def test_the_table_names_its_protocol_and_fits_80_columns(small, sparse):
     for case in (small, sparse):
-        table = evaluate_columns(*case.columns(), speed={
-            "preprocess_ms": 1.0, "network_ms": 20.0, "postprocess_ms": 3.0, "images_per_s": 41.7
-        }).table()
+        table = evaluate_columns(
+            *case.columns(),
+            speed={"preprocess_ms": 1.0, "network_ms": 20.0, "postprocess_ms": 3.0, "images_per_s": 41.7},
+        ).table()
         assert "AP40" in table.splitlines()[0]
         assert "IoU 0.7/0.5/0.5" in table.splitlines()[0]
         assert "network 20.0" in table

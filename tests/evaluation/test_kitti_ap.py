@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_frames import scenes
 from slow_kitti_ap import kitti_ap
 
-from data.kitti import Label
+from data.formats.kitti import Label
 from detector.evaluation.columns import from_labels
 from detector.evaluation.kitti_ap import evaluate_class, score_thresholds
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import evaluate as door
-from detector.detections import Detections
 from detector.evaluation.network_results import speed, to_labels
 from detector.evaluation.run import Outputs, score_network
+from detector.inference.detections import Detections
 
 FRAMES = ("000003", "000007", "000011")
 TRUTH = "Car 0.00 0 0.10 30.00 20.00 90.00 70.00 1.50 1.60 3.50 1.00 1.50 20.00 0.10\n"
@@ -72,7 +72,9 @@ def test_saved_results_scored_again_give_the_same_numbers(root, tmp_path, capsys
     assert network["coco"]["per_class"] == {name: files["coco"]["per_class"][name] for name in predictor.classes}
     assert network["coco"]["per_class"]["Car"]["AP50"] > 0
     assert network["speed"] == {
-        "preprocess_ms": pytest.approx(1), "network_ms": pytest.approx(8), "postprocess_ms": pytest.approx(1),
+        "preprocess_ms": pytest.approx(1),
+        "network_ms": pytest.approx(8),
+        "postprocess_ms": pytest.approx(1),
         "images_per_s": pytest.approx(100),
     }
     assert "images/s" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.kitti import CLASSES, Label
+from data.formats.kitti import CLASSES, Label
 from detector.evaluation.columns import from_labels
 from detector.evaluation.crops import costly_false_positives, costly_misses
 from detector.evaluation.errors import diagnose

@@ -11,16 +11,16 @@ import pytest
 import torch
 from small_network import CLASSES, SETTINGS, pictures
 
-from detector.card import Card
-from detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from detector.config import parse_config
+from detector.inference.card import Card
 from detector.network.build import build_detector
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"):
     pytest.importorskip(package)
 
-from detector.graph import ImagesToBoxes, halve_weights, save_openvino, to_openvino, write_onnx  # noqa: E402
-from detector.quantise import quantise_onnx, quantise_openvino  # noqa: E402
+from detector.export.graph import ImagesToBoxes, halve_weights, save_openvino, to_openvino, write_onnx  # noqa: E402
+from detector.export.quantise import quantise_onnx, quantise_openvino  # noqa: E402
 
 
 @pytest.fixture(scope="session")

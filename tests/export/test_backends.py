@@ -12,11 +12,11 @@ import torch
 from small_network import CLASSES, pictures
 
 import detect
-from detector.backends import open_backend
-from detector.checkpoint import load_checkpoint
-from detector.exported import OpenVinoBackend
-from detector.predictor import Predictor
-from detector.torch_backend import TorchBackend
+from detector.inference.backend import open_backend
+from detector.inference.predictor import Predictor
+from detector.inference.pytorch import TorchBackend
+from detector.inference.runtimes import OpenVinoBackend
+from training.checkpoint import load_checkpoint
 
 EXACT = ("onnx", "openvino")
 ROUNDED = ("onnx-fp16", "openvino-bf16", "onnx-int8", "openvino-int8")
@@ -71,7 +71,7 @@ def test_auto_measures_and_takes_one_of_two(weights):
 
 def test_auto_on_a_cpu_is_what_was_measured_to_be_faster(weights, monkeypatch):
     for speedup, precision in ((2.0, "bf16"), (1.0, "fp32"), (0.2, "fp32")):
-        monkeypatch.setattr("detector.precision._bf16_speedup", lambda speedup=speedup: speedup)
+        monkeypatch.setattr("training.precision._bf16_speedup", lambda speedup=speedup: speedup)
         assert open_backend(weights, "cpu", "auto", 1).precision == precision
 
 
@@ -110,7 +110,7 @@ def test_openvino_is_told_precision_and_threads(exported, kind, wanted, hint, pr
 
 def test_exported_files_run_without_torch(exported):
     code = (
-        "import sys; import numpy as np; from detector.predictor import Predictor\n"
+        "import sys; import numpy as np; from detector.inference.predictor import Predictor\n"
         "for path in sys.argv[1:]: Predictor(path, threads=1).predict(np.zeros((60, 100, 3), 'u1'))\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -8,12 +8,12 @@ import openvino
 import pytest
 from small_network import pictures
 
-from data.kitti import Label
-from detector import export
-from detector.agreement import Difference, ap_before_and_after, compare
-from detector.backends import open_backend
-from detector.calibration import evenly, network_inputs
-from detector.graph import openvino_decoding
+from data.formats.kitti import Label
+from detector.export import __main__ as export
+from detector.export.agreement import Difference, ap_before_and_after, compare
+from detector.export.calibration import evenly, network_inputs
+from detector.export.graph import openvino_decoding
+from detector.inference.backend import open_backend
 
 
 def door(*arguments):

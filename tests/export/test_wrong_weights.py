@@ -8,8 +8,8 @@ import shutil
 import onnx
 import pytest
 
-from detector.backends import open_backend
-from detector.card import WeightsError
+from detector.inference.backend import open_backend
+from detector.inference.card import WeightsError
 
 
 def refused(path, device="auto", precision="auto", threads=1):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from data.batches import Targets
 from detector.network.settings import KITTI_ANCHORS
-from detector.network.yolov3 import YOLOv3
+from detector.network.yolov3.network import YOLOv3
 
 ANCHORS = torch.tensor(KITTI_ANCHORS, dtype=torch.float32).view(3, 3, 2)
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_pieces import ANCHORS, targets_of
 
-from detector.network import assignment
-from detector.network.assignment import assign, pad_by_image, positives
-from detector.network.boxes import make_grid
+from detector.network.yolov3 import assignment
 from detector.network.settings import LossSettings
+from detector.network.yolov3.assignment import assign, pad_by_image, positives
+from detector.network.yolov3.boxes import make_grid
 
 SIZES = [(8, 12), (4, 6), (2, 3)]  # a 96 x 64 input
 STRIDES = (8, 16, 32)

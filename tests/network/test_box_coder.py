@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_pieces import ANCHORS
 
-from detector.network.boxes import Coder, Grid, decode_maps, flatten_maps, make_grid
+from detector.network.yolov3.boxes import Coder, Grid, decode_maps, flatten_maps, make_grid
 
 coordinate = st.floats(-6, 6, allow_nan=False)
 

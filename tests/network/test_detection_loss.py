@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_pieces import ANCHORS, targets_of
 
-from detector.network.boxes import Coder
-from detector.network.loss import DetectionLoss, paired_iou
 from detector.network.settings import LossSettings
+from detector.network.yolov3.boxes import Coder
+from detector.network.yolov3.loss import DetectionLoss, paired_iou
 
 STRIDES = (8, 16, 32)
 KINDS = [

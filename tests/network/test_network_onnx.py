@@ -6,8 +6,8 @@ import torch
 from network_pieces import ANCHORS, TinyBackbone, lively
 
 from backbones import build_backbone
-from detector.network.boxes import Coder
-from detector.network.yolov3 import DecodedNetwork, YOLOv3
+from detector.network.yolov3.boxes import Coder
+from detector.network.yolov3.network import DecodedNetwork, YOLOv3
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

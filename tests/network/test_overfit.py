@@ -10,11 +10,11 @@ from network_pieces import ANCHORS, targets_of
 
 from backbones import build_backbone
 from data.resize import fit, resize
-from detector.network.boxes import Coder
-from detector.network.loss import DetectionLoss
-from detector.network.postprocess import postprocess
+from detector.inference.decode import postprocess
 from detector.network.settings import LossSettings
-from detector.network.yolov3 import YOLOv3
+from detector.network.yolov3.boxes import Coder
+from detector.network.yolov3.loss import DetectionLoss
+from detector.network.yolov3.network import YOLOv3
 
 FRAME = (375, 1242)  # KITTI's
 INPUT = (96, 320)

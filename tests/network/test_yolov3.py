@@ -8,8 +8,8 @@ from network_pieces import ANCHORS, TinyBackbone, lively, tiny
 from torch import nn
 
 from backbones import build_backbone
-from detector.network.boxes import Coder
-from detector.network.yolov3 import DecodedNetwork, YOLOv3
+from detector.network.yolov3.boxes import Coder
+from detector.network.yolov3.network import DecodedNetwork, YOLOv3
 
 
 def pictures(batch=2, height=64, width=96):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from detector.config import Config, override
 from detector.network.build import build_detector
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from detector.training.ema import EMA
-from detector.training.schedule import ema_decay, poly_lr
+from training.ema import EMA
+from training.schedule import ema_decay, poly_lr
 
 
 def test_polynomial_decay_of_power_4_by_hand() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -175,8 +175,8 @@ def test_two_processes_share_a_batch_and_end_with_the_same_weights(tiny_config: 
         "import sys, torch\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
         "from detector.config import load_config\n"
-        "from detector.training.distributed import join_world, leave_world\n"
-        "from detector.training.trainer import Trainer\n"
+        "from training.distributed import join_world, leave_world\n"
+        "from training.trainer import Trainer\n"
         "from pathlib import Path\n"
         "config = load_config(sys.argv[1], ['train.validate_every=2'])\n"
         "world = join_world('cpu')\n"

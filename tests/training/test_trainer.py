@@ -10,10 +10,10 @@ import torch
 
 from data.batches import Batch
 from detector.config import load_config
-from detector.training.distributed import World
-from detector.training.memory_check import MemoryTooSmall, try_largest_step
-from detector.training.parameters import make_optimizer
-from detector.training.trainer import Trainer, TrainingError
+from training.distributed import World
+from training.memory import MemoryTooSmall, try_largest_step
+from training.parameters import make_optimizer
+from training.trainer import Trainer, TrainingError
 
 ALONE = World(0, 1, torch.device("cpu"))
 

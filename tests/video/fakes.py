@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from detector.detections import Detections
+from detector.inference.detections import Detections
 
 CLASSES = ("Car", "Pedestrian")
 

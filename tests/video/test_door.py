@@ -17,7 +17,7 @@ import pytest
 from fakes import decode, make_video, picture
 from test_live import jpegs, serve
 
-from data.kitti import read_labels
+from data.formats.kitti import read_labels
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

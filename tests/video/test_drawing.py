@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from data.kitti import CLASSES
-from detector.detections import Detections
+from data.formats.kitti import CLASSES
+from detector.inference.detections import Detections
 from detector.video.drawing import COLOURS, colour_of, draw, line_width
 
 

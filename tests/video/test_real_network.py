@@ -14,10 +14,10 @@ import detect
 
 torch = pytest.importorskip("torch")
 
-from detector.checkpoint import Checkpoint, build_detector, save_checkpoint  # noqa: E402
 from detector.config import parse_config  # noqa: E402
-from detector.predictor import Predictor  # noqa: E402
+from detector.inference.predictor import Predictor  # noqa: E402
 from detector.video.container import open_video, to_rgb  # noqa: E402
+from training.checkpoint import Checkpoint, build_detector, save_checkpoint  # noqa: E402
 
 
 @pytest.fixture(scope="module")

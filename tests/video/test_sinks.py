@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fakes import CLASSES, decode, picture
 
-from data.kitti import read_labels
-from detector.detections import Detections
+from data.formats.kitti import read_labels
+from detector.inference.detections import Detections
 from detector.video import sinks
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame, Stamp

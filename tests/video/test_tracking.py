@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from detector.detections import Detections
+from detector.inference.detections import Detections
 from detector.video import tracking
 
 pytest.importorskip("trackers", reason="the package trackers is optional")

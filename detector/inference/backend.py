@@ -1,0 +1,65 @@
+"""The runtimes a network can run on, behind one small interface. The file's suffix chooses.
+
+Torch-free until a .pt asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.resize import Geometry
+from detector.inference.card import WeightsError
+from detector.inference.cores import thread_count
+from detector.inference.detections import Detections
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+
+
+class Backend(Protocol):
+    """A network, and what it was trained for: class names, resize policy and input size (height, width).
+
+    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs.
+    """
+
+    classes: tuple[str, ...]
+    policy: str
+    size: tuple[int, int]
+    device_type: str
+    precision: str
+
+    def run(self, images: NDArray[np.uint8]) -> Any:
+        """images [B, H, W, 3] RGB -> whatever `finish` understands."""
+        ...
+
+    def finish(self, outputs: Any, geometries: Sequence[Geometry], conf: float, iou: float) -> list[Detections]:
+        """Outputs of `run` -> detections in pixels of the original images."""
+        ...
+
+
+def open_backend(weights: str | Path, device: str, precision: str, threads: int | None) -> Backend:
+    """Loads the weights on the runtime that their suffix names: .pt PyTorch, .onnx ONNX Runtime, .xml OpenVINO.
+
+    precision "auto": an exported file as it is, a .pt in what is fastest here. threads: CPU threads, else all cores.
+    """
+    path = Path(weights)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    if path.suffix not in (".pt", ".onnx", ".xml"):
+        raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO)")
+    if path.suffix == ".pt":
+        from detector.inference.pytorch import open_checkpoint  # late: torch takes seconds
+
+        return open_checkpoint(path, device, precision, threads)
+    if device not in ("auto", "cpu"):
+        raise WeightsError(f"{path}: exported files run on the CPU, not on {device!r}; give the .pt for a GPU")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; make it with: python -m detector.export W.pt --to onnx|openvino")
+    from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
+
+    runtime = OnnxBackend if path.suffix == ".onnx" else OpenVinoBackend
+    return runtime(path, precision, thread_count(threads))

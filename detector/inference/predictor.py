@@ -1,0 +1,73 @@
+"""Images in, detections out: the one way in which evaluate.py, detect.py and validation run a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.resize import fit, resize
+from detector.inference.backend import Backend, open_backend
+from detector.inference.detections import Detections
+
+Image = NDArray[np.uint8]  # [h, w, 3] RGB
+
+
+class Predictor:
+    """Resizes, runs and suppresses. Images of one call share a batch; they may differ in size.
+
+    `timings` sums seconds spent in "preprocess", "network" and "postprocess", and counts "images".
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | Backend,
+        device: str = "auto",
+        precision: str = "auto",
+        conf: float = 0.25,
+        iou: float = 0.45,
+        threads: int | None = None,
+    ) -> None:
+        if isinstance(weights, (str, Path)):
+            weights = open_backend(weights, device, precision, threads)
+        self.backend: Backend = weights
+        self.conf = conf
+        self.iou = iou
+        self.timings = {"preprocess": 0.0, "network": 0.0, "postprocess": 0.0, "images": 0.0}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.backend.classes
+
+    @overload
+    def predict(self, images: Image) -> Detections: ...
+    @overload
+    def predict(self, images: Sequence[Image]) -> list[Detections]: ...
+
+    def predict(self, images: Image | Sequence[Image]) -> Detections | list[Detections]:
+        """One image gives its detections, a list of images a list; boxes are in pixels of each original image."""
+        if isinstance(images, np.ndarray):
+            return self.predict([images])[0]
+        if not images:
+            return []
+        started = time.perf_counter()
+        height, width = self.backend.size
+        geometries = [fit((image.shape[0], image.shape[1]), (height, width), self.backend.policy) for image in images]
+        batch = np.empty((len(images), height, width, 3), np.uint8)
+        for image, geometry, out in zip(images, geometries, batch, strict=True):
+            resize(image, geometry, out)
+        resized = time.perf_counter()
+        outputs = self.backend.run(batch)
+        ran = time.perf_counter()
+        detections = self.backend.finish(outputs, geometries, self.conf, self.iou)
+        finished = time.perf_counter()
+        for part, seconds in zip(
+            ("preprocess", "network", "postprocess"), (resized - started, ran - resized, finished - ran), strict=True
+        ):
+            self.timings[part] += seconds
+        self.timings["images"] += len(images)
+        return detections

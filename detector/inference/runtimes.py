@@ -1,0 +1,150 @@
+"""Exported graphs on ONNX Runtime and OpenVINO: images [B, H, W, 3] uint8 -> boxes [B, N, 4], scores [B, N, K]."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.resize import Geometry
+from detector.inference.card import Card, WeightsError, read_card
+from detector.inference.detections import Detections
+from detector.inference.suppression import select
+
+Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+RT_INFO = "kitti_attention_detector"  # the section of OpenVINO's rt_info that holds the card
+
+
+class ExportedBackend(ABC):
+    """What both runtimes share. `batch`: the fixed batch size of the graph, None where it takes any."""
+
+    device_type = "cpu"
+
+    def __init__(self, path: Path, card: Card, precision: str, batch: int | None) -> None:
+        self.path = path
+        self.classes, self.policy, self.size = card.classes, card.policy, card.size
+        self.precision = precision
+        self.batch = batch
+
+    def run(self, images: NDArray[np.uint8]) -> Outputs:
+        """A graph of fixed batch gets its images in parts, the last one filled up with black."""
+        if self.batch is None or self.batch == len(images):
+            return self._infer(images)
+        parts = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            full = np.zeros((self.batch, *part.shape[1:]), np.uint8)
+            full[: len(part)] = part
+            parts.append([output[: len(part)] for output in self._infer(full)])
+        boxes, scores = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+        return boxes, scores
+
+    def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: float, iou: float) -> list[Detections]:
+        return select(*outputs, geometries, conf, iou)
+
+    @abstractmethod
+    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
+        """One call of the runtime."""
+
+
+class OnnxBackend(ExportedBackend):
+    """ONNX Runtime's CPU provider. It computes in what the file holds, so `precision` can only agree with that."""
+
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
+        onnxruntime = require("onnxruntime", path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as fault:  # the runtime's own exceptions share no base class
+            raise WeightsError(f"{path}: not an ONNX model that ONNX Runtime can load ({_first_line(fault)})") from None
+        card = read_card(self._session.get_modelmeta().custom_metadata_map, path)
+        held = "int8" if card.precision == "int8" else "fp32"  # fp16 is how weights are stored, not computed with
+        if precision not in ("auto", held, card.precision):
+            raise WeightsError(_other_precision(path, held, precision))
+        batch = self._session.get_inputs()[0].shape[0]
+        super().__init__(path, card, held, batch if isinstance(batch, int) else None)
+
+    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
+        boxes, scores = self._session.run(["boxes", "scores"], {"images": images})
+        return boxes, scores
+
+
+class OpenVinoBackend(ExportedBackend):
+    """OpenVINO's CPU plugin. Left alone it takes bf16 wherever the CPU can; here the precision is always said."""
+
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
+        openvino = require("openvino", path)
+        weights = path.with_suffix(".bin")
+        if not weights.is_file():
+            raise WeightsError(f"{path}: its weights {weights.name} are missing; both files belong together")
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+        except RuntimeError as fault:
+            raise WeightsError(f"{path}: not a model that OpenVINO can read ({_first_line(fault)})") from None
+        section = model.get_rt_info(RT_INFO).value if model.has_rt_info(RT_INFO) else {}
+        card = read_card({name: str(value) for name, value in section.items()}, path)
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        chosen = _openvino_precision(path, card, precision, has_bf16)
+        self._request = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "bf16" if chosen == "bf16" else "f32",
+                "PERFORMANCE_HINT": "LATENCY",  # one image after the other, each on all threads
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": 1,
+            },
+        ).create_infer_request()
+        batch = model.input("images").get_partial_shape()[0]
+        super().__init__(path, card, chosen, batch.get_length() if batch.is_static else None)
+
+    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
+        outputs = self._request.infer({"images": np.ascontiguousarray(images)}, share_inputs=True)
+        return outputs["boxes"], outputs["scores"]
+
+
+def require(package: str, path: Path) -> Any:
+    """The package, or one line that says how to get it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise WeightsError(
+            f"{path}: needs {package}, which is not installed: pip install -r requirements-export.txt"
+        ) from None
+
+
+def _openvino_precision(path: Path, card: Card, wanted: str, has_bf16: bool) -> str:
+    """int8 is in the graph, and nothing else is in such a graph; fp32 and bf16 are chosen when it is loaded."""
+    if card.precision == "int8" or wanted == "int8":
+        if wanted not in ("auto", card.precision):
+            raise WeightsError(_other_precision(path, card.precision, wanted))
+        return "int8"
+    if wanted == "bf16" and not has_bf16:
+        raise WeightsError(f"{path}: this CPU has no bf16 arithmetic; use --precision fp32 or auto")
+    if wanted == "fp16":
+        raise WeightsError(f"{path}: OpenVINO's CPU arithmetic is fp32 or bf16, not fp16; use --precision auto")
+    if wanted == "auto":
+        return "bf16" if card.precision == "bf16" and has_bf16 else "fp32"
+    return wanted
+
+
+def _other_precision(path: Path, held: str, wanted: str) -> str:
+    return (
+        f"{path}: this file computes in {held}, not in {wanted}; "
+        f"use --precision auto, or export the .pt again with --precision {wanted}"
+    )
+
+
+def _first_line(fault: Exception) -> str:
+    lines = str(fault).strip().splitlines()
+    return lines[-1].strip()[:160] if lines else type(fault).__name__

@@ -1,0 +1,74 @@
+"""One style for every command: how words are read, what a mistake says, what the exit status is.
+
+0 done, 1 some of it failed, 2 the user's input is wrong (one line: what, where, how to mend it), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class Failure(RuntimeError):
+    """The work failed though the input was right; the message says why and what to do. Exit status 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose mistakes take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; {self.prog} --help shows what can be given", file=sys.stderr)
+        sys.exit(2)
+
+
+def fraction(text: str) -> float:
+    """An argument from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def count(text: str) -> int:
+    """An argument that counts something: 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """An argument that lists names: `Car,Cyclist`."""
+    return tuple(part for name in text.split(",") if (part := name.strip()))
+
+
+def exit_status(work: Callable[[], int | None]) -> int:
+    """Does the work of a command. ValueError and OSError are the user's input, Failure is not, a bug is a traceback."""
+    try:
+        status = work() or 0
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output had enough; nothing is left to say, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _say(f"error: {_reason(error)}", 2)
+    except ValueError as error:
+        return _say(f"error: {error}", 2)
+    except Failure as error:
+        return _say(f"error: {error}", 1)
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
+def _say(message: str, status: int) -> int:
+    """On one line, whatever line ends a message has brought along."""
+    print(" ".join(message.split()), file=sys.stderr)
+    return status

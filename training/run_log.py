@@ -1,0 +1,161 @@
+"""What a run leaves to look at: one progress line, metrics.csv, TensorBoard events and plots in the run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from detector.config import Config
+from detector.evaluation.evaluator import Evaluation
+from detector.evaluation.validation import Validation
+from training.progress import Progress
+
+
+class RunLog:
+    """Writes for the main rank; on the others every method does nothing."""
+
+    def __init__(self, folder: Path, active: bool) -> None:
+        self.folder = folder
+        self.active = active
+        self.rows: list[dict[str, Any]] = []
+        self._events: SummaryWriter | None = None
+        self._bar: tqdm[Any] | None = None
+
+    def open(self, config: Config, epochs_done: int) -> None:
+        """Starts or continues the folder; rows of epochs that a resumed run repeats are dropped."""
+        if not self.active:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        if epochs_done and (self.folder / "metrics.csv").exists():
+            with open(self.folder / "metrics.csv", newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs_done]
+        self._events = SummaryWriter(str(self.folder / "tensorboard"))
+
+    def say(self, message: str) -> None:
+        """A line that does not tear the progress bar."""
+        if self.active:
+            tqdm.write(message, file=sys.stderr)
+
+    def start_epoch(self, title: str, steps: int, done: int) -> None:
+        if self.active:
+            self._bar = tqdm(
+                total=steps, initial=done, desc=title, unit="step", dynamic_ncols=True, leave=False,
+                disable=not sys.stderr.isatty(), file=sys.stderr,
+            )  # fmt: skip
+
+    def step(self, progress: Progress, parts: Mapping[str, float], lr: float, size: Sequence[int]) -> None:
+        """One optimiser step: moves the bar, and the curves of TensorBoard."""
+        rate = progress.images_per_second
+        if self._bar is not None:
+            losses = " ".join(f"{name[:5]} {value:.2f}" for name, value in parts.items())
+            self._bar.set_postfix_str(f"{losses} lr {lr:.2g} {size[0]}x{size[1]} {rate:.1f} img/s", refresh=False)
+            self._bar.update()
+        if self._events is not None:
+            for name, value in {**parts, "lr": lr, "images_per_second": rate}.items():
+                self._events.add_scalar(f"train/{name}", value, progress.step)
+
+    def end_epoch(
+        self, row: Mapping[str, Any], epochs: int, seconds_left: float, validation: Validation | None
+    ) -> None:
+        """Adds a row to metrics.csv (rewritten whole, so that it is never torn) and prints the epoch's line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if not self.active:
+            return
+        self.rows.append(dict(row))
+        columns = list(dict.fromkeys(name for kept in self.rows for name in kept))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.folder / "metrics.csv", text.getvalue())
+        self.say(_epoch_line(row, epochs, seconds_left))
+        if validation:
+            self.say(f"    {validation.line}")
+            self._show_validation(int(row["step"]), validation)
+
+    def _show_validation(self, step: int, validation: Validation) -> None:
+        """Metrics, a few frames with their detections, and precision-recall curves to TensorBoard."""
+        if self._events is None:
+            return
+        for name, value in validation.metrics.items():
+            self._events.add_scalar(f"val/{name}", value, step)
+        for k, picture in enumerate(validation.pictures):
+            self._events.add_image(f"val/frame_{k}", picture, step, dataformats="HWC")
+        if validation.evaluation is not None:
+            self._events.add_figure("val/precision_recall", precision_recall(validation.evaluation), step)
+        self._events.flush()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._events is not None:
+            self._events.close()
+        if self.active and self.rows:
+            plot_run(self.folder, self.rows)
+
+
+def _epoch_line(row: Mapping[str, Any], epochs: int, seconds_left: float) -> str:
+    parts = " ".join(f"{name[5:]} {value:.3f}" for name, value in row.items() if name.startswith("loss_"))
+    return (
+        f"epoch {row['epoch']}/{epochs}  {row['height']}x{row['width']}  {parts}  lr {row['lr']:.2g}  "
+        f"{row['images_per_second']:.1f} img/s  wait {row['wait_share']:.0%}  left {seconds_left / 60:.0f} min"
+    )
+
+
+def precision_recall(evaluation: Evaluation) -> Figure:
+    """KITTI's curves, moderate difficulty, one line a class."""
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, levels in evaluation.kitti.items():
+        precision = levels["moderate"].precision
+        axes.plot([k / (len(precision) - 1) for k in range(len(precision))], precision, label=name)
+    axes.set(title="KITTI, moderate", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def plot_run(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """losses.png, ap.png (KITTI's moderate level stands for the three) and lr.png over epochs."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    charts = {
+        "losses": ("Training loss (mean over the epoch)", [name for name in columns if name.startswith("loss_")]),
+        "ap": ("Validation", [name for name in columns if name in ("mAP50", "AP") or name.endswith("_moderate")]),
+        "lr": ("Learning rate at the end of the epoch", ["lr"]),
+    }
+    for file, (title, names) in charts.items():
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.subplots()
+        for name in names:
+            points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in ("", None)]
+            scale = 0.01 if name.startswith("AP40_") else 1.0  # KITTI counts in percent, COCO in fractions
+            label = name.removeprefix("loss_").replace("_", " ")
+            axes.plot([epoch for epoch, _ in points], [value * scale for _, value in points], marker=".", label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if len(names) > 1:
+            figure.legend(loc="outside right center", frameon=False)
+        partial = folder / f".{file}.tmp.png"
+        FigureCanvasAgg(figure).print_png(str(partial))
+        os.replace(partial, folder / f"{file}.png")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(text, encoding="utf-8", newline="")
+    os.replace(partial, path)
