@@ -12,12 +12,13 @@ from pathlib import Path
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run
+from system.command import Parser, exit_status, fraction
 
 GPU_BATCH = 8  # files only need throughput, and a GPU is idle on single images; a CPU gains nothing from larger batches
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="detect.py", description="Find objects in images, videos and live streams.")
+    parser = Parser(prog="detect.py", description="Find objects in images, videos and live streams.")
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, 'pattern*', list.txt, camera number, URL")
     add("--weights", required=True, type=Path, help=".pt checkpoint, .onnx or OpenVINO .xml")
@@ -26,8 +27,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--crops", action="store_true", help="save every object cut out, by class")
     add("--show", action="store_true", help="show in a window while running; q stops")
     add("--track", action="store_true", help="give objects ids that stay through a video (needs the package trackers)")
-    add("--conf", type=_fraction, default=0.25, help="lowest score of a detection (default: %(default)s)")
-    add("--iou", type=_fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
+    add("--conf", type=fraction, default=0.25, help="lowest score of a detection (default: %(default)s)")
+    add("--iou", type=fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     add("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="processor threads of the network (default: all cores)")
@@ -44,13 +45,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="give up silent streams after S seconds (default: %(default)g)",
     )
     return parser.parse_args(arguments)
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -91,13 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    try:
-        return run(_options(args), lambda: _load(args), stop)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: run(_options(args), lambda: _load(args), stop))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Train a detector. The settings come from a YAML file and from section.key=value on the command line."""
+"""Train a network. The settings come from a YAML file and from section.key=value on the command line."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from system.command import Parser, exit_status
+
 
 def main() -> int:
-    from detector.config import settings_help
+    from detector.config import Config
+    from training.config import settings_help
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Train a detector on a KITTI-layout data set.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
@@ -19,7 +22,7 @@ def main() -> int:
             "  python train.py configs/kitti.yaml network.attention=se network.placement=all optimizer.lr=0.05\n"
             "  python train.py --resume runs/kitti\n"
             "  torchrun --nproc-per-node 2 train.py configs/kitti.yaml\n\n"
-            "settings (name = default, type, meaning):\n" + settings_help()
+            "settings (name = default, type, meaning):\n" + settings_help(Config)
         ),
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a file of configs/; may be left out with --resume")
@@ -31,17 +34,14 @@ def main() -> int:
         arguments.overrides.insert(0, arguments.config)
         arguments.config = None
 
-    from training.run import train_run
-    from training.trainer import TrainingError
+    def work() -> int:
+        from detector.task import DetectionTask
+        from training.run import train_run
 
-    try:
-        return train_run(arguments.config, arguments.overrides, arguments.resume, arguments.name)
-    except (ValueError, OSError, TrainingError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2 if isinstance(fault, (ValueError, OSError)) else 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        tasks = {task.name: task for task in (DetectionTask,)}  # a config without a `task:` is of the first
+        return train_run(tasks, arguments.config, arguments.overrides, arguments.resume, arguments.name)
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

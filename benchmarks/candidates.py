@@ -24,7 +24,7 @@ from data.resize import fit, resize
 from detector.evaluation.evaluator import evaluate
 from detector.evaluation.network_results import to_labels
 from detector.inference.backend import open_backend
-from detector.inference.decode import postprocess
+from detector.inference.decode import detect
 from detector.inference.pytorch import TorchBackend
 
 LIMITS = (100, 300, 1000, 3000, sys.maxsize)
@@ -58,7 +58,7 @@ def main() -> None:
         counts.append(_candidates(backend, outputs))
         for way in ways:
             started = time.perf_counter()
-            (found,) = postprocess(outputs, backend.network, [geometry], way.conf, IOU, candidates=way.candidates)
+            (found,) = detect(backend.network, outputs, [geometry], way.conf, IOU, candidates=way.candidates)
             way.seconds += time.perf_counter() - started
             way.found[frame] = to_labels(found, backend.classes)
     truth = {frame: read_labels(dataset.label_path(frame)) for frame in dataset.frames}
@@ -73,11 +73,7 @@ def main() -> None:
 
 def _candidates(backend: TorchBackend, outputs: list[Tensor]) -> int:
     """(box, class) pairs above the lowest score."""
-    pairs = 0
-    for raw in outputs:
-        values = raw.view(len(backend.network.anchors[0]), 5 + len(backend.classes), -1).sigmoid()
-        pairs += int((values[:, 4:5] * values[:, 5:] > SCORES[0]).sum())
-    return pairs
+    return len(backend.network.candidates(outputs, SCORES[0])[0].scores)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from typing import Any
 import torch
 
 from backbones.counting import count_macs
-from detector.config import Config, load_config
+from data.formats.kitti import class_set
+from detector.config import Config
 from detector.export.agreement import sample_images
 from detector.export.graph import ImagesToBoxes, save_openvino, to_openvino, write_onnx
 from detector.export.quantise import quantise_onnx, quantise_openvino
@@ -36,9 +37,9 @@ from detector.inference.card import Card
 from detector.inference.cores import thread_count
 from detector.inference.pytorch import TorchBackend
 from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
+from detector.inference.trained import Trained
 from detector.network.build import build_detector
-from detector.network.yolov3.network import YOLOv3
-from training.checkpoint import Checkpoint, save_checkpoint
+from detector.network.model import DetectionModel
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLS = 3  # timed calls of a row in each round, after one that is not: it wakes the row's threads and fills caches
@@ -75,7 +76,7 @@ def main() -> None:
     add("--no-cold", action="store_true", help="without cold starts")
     add("--gpu", action="store_true", help="PyTorch on the GPU by batch instead of the CPU rows")
     args = parser.parse_args()
-    configs = [load_config(path) for path in args.config]
+    configs = [Config.load(path) for path in args.config]
     if args.gpu:
         _gpu(configs[0], args.rounds)
         return
@@ -99,12 +100,12 @@ def main() -> None:
 
 def _ours(config: Config, threads: int, folder: Path, starts: list[tuple[str, list[str]]]) -> Iterator[Row]:
     torch.manual_seed(0)
-    classes = Checkpoint(config, {}).classes
+    classes = class_set(config.data.classes).names
     network = build_detector(config.network, len(classes)).eval()
     macs = count_macs(network, config.size)
     group = f"{config.name} {config.size[1]}x{config.size[0]}"
     weights = folder / f"{config.name}.pt"
-    save_checkpoint(weights, Checkpoint(config, network.state_dict()))
+    Trained(config, classes, network.state_dict()).save(weights)
     card = Card(classes, config.size, config.data.resize, "fp32")
     onnx, onnx8 = folder / f"{config.name}.onnx", folder / f"{config.name}-int8.onnx"
     xml, xml8 = folder / f"{config.name}.xml", folder / f"{config.name}-int8.xml"
@@ -138,7 +139,7 @@ def _ours(config: Config, threads: int, folder: Path, starts: list[tuple[str, li
         starts.append((f"{group} {kind}", [sys.executable, "-c", COLD, str(path), precision, str(threads)]))
 
 
-def _eager(network: YOLOv3, images: torch.Tensor) -> Callable[[], object]:
+def _eager(network: DetectionModel, images: torch.Tensor) -> Callable[[], object]:
     def run() -> object:
         with torch.inference_mode():
             return network(images)
@@ -308,7 +309,7 @@ def _gpu(config: Config, rounds: int) -> None:
         for batch in (1, 8, 32):
             print(f"| {batch} | not measured | not measured |")
         return
-    classes = Checkpoint(config, {}).classes
+    classes = class_set(config.data.classes).names
     network = build_detector(config.network, len(classes))
     backends = [
         TorchBackend(network, classes, config.data.resize, config.size, "cuda", "bf16") for _ in ("eager", "compiled")

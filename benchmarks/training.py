@@ -20,21 +20,19 @@ from torch import nn
 from data.batches import BatchSampler, Targets, make_loader
 from data.detection import KittiDataset
 from data.settings import AugmentSettings
-from detector.config import Config, override
+from detector.config import Config
 from detector.network.build import build_detector
-from detector.network.yolov3.loss import DetectionLoss
-from detector.network.yolov3.network import YOLOv3
+from detector.network.model import DetectionModel
 from training.precision import autocast, pick_device, pick_precision
 
 Step = Callable[[], None]
 
 
-def network_and_loss(config: Config, channels_last: bool, device: torch.device) -> tuple[YOLOv3, DetectionLoss]:
-    network = build_detector(config.network, 8).to(device).train()
+def make_network(config: Config, channels_last: bool, device: torch.device) -> DetectionModel:
+    network = build_detector(config.network, 8, config.loss).to(device).train()
     if channels_last:
         network.to(memory_format=torch.channels_last)
-    loss = DetectionLoss(network.anchors, network.strides, 8, network.coder, config.loss).to(device)
-    return network, loss
+    return network
 
 
 def made_up_batch(count: int, size: int, device: torch.device, objects: int = 8) -> tuple[torch.Tensor, Targets]:
@@ -53,7 +51,7 @@ def training_step(
     config: Config, count: int, size: int, precision: str, channels_last: bool, compiled: bool, device: torch.device
 ) -> Step:
     """One whole step: forward, loss, backward, update."""
-    network, loss = network_and_loss(config, channels_last, device)
+    network = make_network(config, channels_last, device)
     model: nn.Module = torch.compile(network) if compiled else network  # type: ignore[assignment]
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
     images, targets = made_up_batch(count, size, device)
@@ -63,7 +61,7 @@ def training_step(
     def step() -> None:
         with autocast(device, precision):
             raw_maps = model(images)
-        loss(raw_maps, targets)["total"].backward()
+        network.loss(raw_maps, targets)["total"].backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         synchronise(device)
@@ -111,7 +109,7 @@ def loss_share_table(options: argparse.Namespace, config: Config, device: torch.
     """Forward and backward of the network against assignment and loss, their backward included, at batch 16."""
     size, count = max(options.sizes), 16
     precision = pick_precision("auto", device)
-    network, _ = network_and_loss(config, True, device)
+    network = make_network(config, True, device)
     images, targets = made_up_batch(count, size, device)
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), autocast(device, precision):
@@ -124,8 +122,8 @@ def loss_share_table(options: argparse.Namespace, config: Config, device: torch.
         synchronise(device)
 
     def loss_of(kind: str, assignment: str) -> Step:
-        varied = override(config, [f"loss.kind={kind}", f"loss.assignment={assignment}", "network.xy_scale=2"])
-        loss = DetectionLoss(network.anchors, network.strides, 8, network.coder.__class__(2.0), varied.loss).to(device)
+        varied = config.override([f"loss.kind={kind}", f"loss.assignment={assignment}", "network.xy_scale=2"])
+        loss = make_network(varied, True, device).loss
 
         def step() -> None:
             maps = [raw.clone().requires_grad_() for raw in raw_maps]
@@ -155,14 +153,14 @@ def waiting_table(options: argparse.Namespace, config: Config, device: torch.dev
         for workers in (0, 1, 2):
             sampler = BatchSampler(len(dataset), options.batch, (size, size))
             loader = make_loader(dataset, sampler, augment=AugmentSettings(), workers=workers)
-            network, loss = network_and_loss(config, True, device)
+            network = make_network(config, True, device)
             waited = total = 0.0
             mark = time.perf_counter()
             for number, batch in enumerate(loader):
                 arrived = time.perf_counter()
                 with autocast(device, precision):
                     raw_maps = network(batch.images.to(device))
-                loss(raw_maps, batch.targets.to(device))["total"].backward()
+                network.loss(raw_maps, batch.targets.to(device))["total"].backward()
                 synchronise(device)
                 if number:  # the first batch waits for the workers to start
                     waited += arrived - mark
@@ -184,7 +182,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--data", help="a KITTI-layout data set, for the table of waiting")
     options = parser.parse_args()
-    config = override(Config(), [f"network.attention={options.attention}"])
+    config = Config().override([f"network.attention={options.attention}"])
     device = pick_device(options.device)
     precision_table(options, config, device)
     loss_share_table(options, config, device)

@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.formats.kitti import class_set
 from data.resize import Geometry, fit, resize
-from detector.config import load_config
+from detector.config import Config
 from detector.inference.predictor import Predictor
+from detector.inference.trained import Trained
+from detector.network.build import build_detector
 from detector.video.frames import Selection
 from detector.video.journal import Journal
 from detector.video.pipeline import Pipeline, Report
 from detector.video.sinks import make_sinks
 from detector.video.video_file import VideoFile
-from training.checkpoint import Checkpoint, build_detector, save_checkpoint
 
 
 def main() -> None:
@@ -48,9 +50,9 @@ def main() -> None:
 
 
 def _untrained(config_path: Path, path: Path) -> Path:
-    config = load_config(config_path)
-    classes = Checkpoint(config, {}).classes
-    save_checkpoint(path, Checkpoint(config, build_detector(config.network, len(classes)).state_dict()))
+    config = Config.load(config_path)
+    classes = class_set(config.data.classes).names
+    Trained(config, classes, build_detector(config.network, len(classes)).state_dict()).save(path)
     return path
 
 

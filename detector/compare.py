@@ -26,14 +26,16 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from data.settings import Settings
-from detector.config import Config, ConfigError, load_config, merge, parse_config, read_yaml
+from detector.config import Config
 from detector.evaluation.kitti_ap import MIN_OVERLAP
 from detector.inference.pytorch import TorchBackend
+from detector.inference.trained import load_trained
 from detector.network.profile import cost
-from training.checkpoint import load_checkpoint
+from detector.task import DetectionTask
+from system.command import Parser, exit_status, names
+from system.files import replacing, write_text
+from training.config import ConfigError, merge, read_yaml
 from training.run import train_in
-from training.run_log import write_text
-from training.trainer import TrainingError
 
 LEVELS = ("easy", "moderate", "hard")
 
@@ -83,7 +85,7 @@ def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (),
     folder = Path(next(iter(configs.values())).train.runs) / comparison.name
     for seed in comparison.seeds:
         for label in only or comparison.variants:
-            stopped_by = train_in(folder / f"{label}-seed{seed}", configs[label, seed])
+            stopped_by = train_in(folder / f"{label}-seed{seed}", DetectionTask(configs[label, seed]))
             if stopped_by:
                 print("stopped and saved; the same command goes on")
                 return 128 + stopped_by
@@ -113,12 +115,12 @@ def _read(
         raise ConfigError(f"{path}: {'.'.join(map(str, error['loc']))}: {error['msg'].lower()}") from None
     if comparison.baseline not in comparison.variants:
         raise ConfigError(f"{path}: baseline {comparison.baseline!r} is not among the variants")
-    recipe = load_config(path.parent / comparison.recipe, overrides).model_dump(mode="json")
+    recipe = Config.load(path.parent / comparison.recipe, overrides).plain()
     configs = {}
     for label, difference in comparison.variants.items():
         for seed in comparison.seeds:
             values = merge(merge(recipe, difference), {"train": {"seed": seed}})
-            configs[label, seed] = parse_config(values, where=f"{path}: variants.{label}")
+            configs[label, seed] = Config.parse(values, where=f"{path}: variants.{label}")
     return comparison, configs
 
 
@@ -130,8 +132,8 @@ def _rows(comparison: Comparison, configs: Mapping[tuple[str, int], Config], fol
     rows = []
     for label in comparison.variants:
         config = configs[label, comparison.seeds[0]]
-        checkpoint = load_checkpoint(folder / f"{label}-seed{comparison.seeds[0]}" / "last.pt")
-        spent = cost(config.network, len(checkpoint.classes), config.size)
+        trained = load_trained(folder / f"{label}-seed{comparison.seeds[0]}" / "last.pt")
+        spent = cost(config.network, len(trained.classes), config.size)
         results = [last_metrics(folder / f"{label}-seed{seed}" / "metrics.csv") for seed in comparison.seeds]
         metrics = {name: [result[name] for result in results] for name in results[0]}
         rows.append(Row(label, spent.params, spent.macs, fps[label], metrics))
@@ -149,16 +151,18 @@ def measure_fps(checkpoints: Mapping[str, Path], rounds: int) -> dict[str, float
     """Images per second of the network alone, one image at a time, fp32; variants take turns, the median counts."""
     backends = {}
     for label, path in checkpoints.items():
-        checkpoint = load_checkpoint(path)
-        config = checkpoint.config
-        network = checkpoint.build_network()
-        backends[label] = TorchBackend(network, checkpoint.classes, config.data.resize, config.size, precision="fp32")
+        trained = load_trained(path)
+        config = trained.config
+        backends[label] = TorchBackend(
+            trained.build(), trained.classes, config.data.resize, config.size, precision="fp32"
+        )
     times: dict[str, list[float]] = {label: [] for label in backends}
     for round_number in range(rounds + 3):
         for label, backend in backends.items():
             image = np.full((1, *backend.size, 3), 114, np.uint8)
             start = time.perf_counter()
-            backend.run(image)[0].cpu()
+            backend.run(image)
+            backend.wait()
             if round_number >= 3:  # the first rounds warm up
                 times[label].append(time.perf_counter() - start)
     return {label: 1 / statistics.median(seconds) for label, seconds in times.items()}
@@ -228,7 +232,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)  # beside: points lie too close for names
-    FigureCanvasAgg(figure).print_png(str(path))
+    with replacing(path) as partial:
+        FigureCanvasAgg(figure).print_png(str(partial))
 
 
 def _with_spread(values: Sequence[float], form: str) -> str:
@@ -244,10 +249,6 @@ def _count(things: Sequence[object], noun: str) -> str:
     return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
-def _labels(text: str) -> list[str]:
-    return text.split(",")
-
-
 def _seeds(text: str) -> list[int]:
     try:
         return [int(seed) for seed in text.split(",")]
@@ -256,22 +257,13 @@ def _seeds(text: str) -> list[int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m detector.compare", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m detector.compare", description=__doc__.splitlines()[0])
     parser.add_argument("comparison", type=Path, help="a comparison file, for example configs/compare-kitti.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe that differ")
-    parser.add_argument("--only", type=_labels, default=(), metavar="LABEL,..", help="train these, write no table")
+    parser.add_argument("--only", type=names, default=(), metavar="LABEL,..", help="train these, write no table")
     parser.add_argument("--seeds", type=_seeds, default=(), metavar="N,..", help="train each variant with these")
     args = parser.parse_intermixed_args()
-    try:
-        return compare(args.comparison, args.overrides, args.only, args.seeds)
-    except (ValueError, OSError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    except (TrainingError, RuntimeError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: compare(args.comparison, args.overrides, args.only, args.seeds))
 
 
 if __name__ == "__main__":

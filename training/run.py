@@ -2,64 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from detector.config import Config, ConfigError, changed, load_config, override
+from backbones.names import check_name
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.distributed import World, join_world, leave_world
+from training.config import ConfigError, RunConfig, changed, read_yaml
+from training.distributed import World, join_world
 from training.precision import pick_device
+from training.task import Task
 from training.trainer import Trainer
 
+Tasks = Mapping[str, type[Task[Any]]]
 
-def train_run(config_file: str | None, overrides: Sequence[str], resume: str | None, name: str | None) -> int:
-    """Returns the exit status: 0 done, 130 or 143 stopped by a signal after saving."""
+
+def train_run(
+    tasks: Tasks, config_file: str | None, overrides: Sequence[str], resume: str | None, name: str | None
+) -> int:
+    """Returns the exit status: 0 done, 130 or 143 stopped by a signal after saving. The config says which task."""
     checkpoint = load_checkpoint(Path(resume) / "last.pt") if resume else None
-    config = _resolve(config_file, overrides, checkpoint)
+    task_type, config = _resolve(tasks, config_file, overrides, checkpoint)
     if name:
-        config = override(config, [f"name={name}"])
+        config = config.override([f"name={name}"])
     world = join_world(config.train.device)
     try:
-        folder = Path(resume) if resume else _new_folder(config, world)
-        stopped_by = Trainer(config, folder, world, checkpoint).run()
+        folder = Path(resume) if resume else world.main_does(lambda: _new_folder(config))
+        stopped_by = Trainer(task_type(config), folder, world, checkpoint).run()
         if world.is_main:
-            _say_what_next(folder, stopped_by)
+            _say_what_next(folder, stopped_by, task_type.chart.name)
         return 128 + stopped_by if stopped_by else 0
     finally:
-        leave_world(world)
+        world.leave()
 
 
-def train_in(folder: Path, config: Config) -> int:
+def train_in(folder: Path, task: Task[Any]) -> int:
     """Starts, continues or skips the run of this folder, so that it is whole. Returns the stopping signal or 0."""
-    last = folder / "last.pt"
+    config, last = task.config, folder / "last.pt"
     checkpoint = load_checkpoint(last) if last.exists() else None
-    epochs = sum(phase.epochs for phase in config.phases)
-    if checkpoint and checkpoint.training["progress"]["epoch"] >= epochs and not changed(checkpoint.config, config):
-        return 0
-    return Trainer(config, folder, World(0, 1, pick_device(config.train.device)), checkpoint).run()
+    if checkpoint and checkpoint.training["progress"]["epoch"] >= config.epochs:
+        before = task.config_type.restore(checkpoint.config, where=str(last))
+        if not changed(before, config):
+            return 0
+    return Trainer(task, folder, World(device=pick_device(config.train.device)), checkpoint).run()
 
 
-def _resolve(config_file: str | None, overrides: Sequence[str], checkpoint: Checkpoint | None) -> Config:
+def _resolve(
+    tasks: Tasks, config_file: str | None, overrides: Sequence[str], checkpoint: Checkpoint | None
+) -> tuple[type[Task[Any]], RunConfig]:
     if config_file:
-        return load_config(config_file, overrides)
+        named = read_yaml(Path(config_file)).get("task", next(iter(tasks)))
+        task_type = tasks[check_name("task", named, tasks)]
+        return task_type, task_type.config_type.load(config_file, overrides)
     if checkpoint:
-        return override(checkpoint.config, overrides)
+        task_type = tasks[check_name("task", checkpoint.task, tasks)]
+        return task_type, task_type.config_type.restore(checkpoint.config, where="last.pt").override(overrides)
     raise ConfigError("which experiment? give a config file, for example configs/kitti.yaml, or --resume RUN_DIR")
 
 
-def _new_folder(config: Config, world: World) -> Path:
+def _new_folder(config: RunConfig) -> Path:
     """runs/<name>, or runs/<name>-2 and so on: a run never writes into another one's folder."""
     runs = Path(config.train.runs)
-    taken: Path | None = None
-    if world.is_main:
-        names = [config.name, *(f"{config.name}-{k}" for k in range(2, 10_000))]
-        taken = next(runs / name for name in names if not (runs / name).exists())
-        taken.mkdir(parents=True)
-    return Path(world.from_main(taken))
+    names = [config.name, *(f"{config.name}-{k}" for k in range(2, 10_000))]
+    folder = next(runs / name for name in names if not (runs / name).exists())
+    folder.mkdir(parents=True)
+    return folder
 
 
-def _say_what_next(folder: Path, stopped_by: int) -> None:
+def _say_what_next(folder: Path, stopped_by: int, chart: str) -> None:
     if stopped_by:
         print(f"stopped and saved; go on with: python train.py --resume {folder}")
     else:
-        print(f"done: {folder}/best.pt (use it), last.pt, metrics.csv, losses.png, ap.png, lr.png, tensorboard/")
+        print(f"done: {folder}/best.pt (use it), last.pt, metrics.csv, losses.png, {chart}.png, lr.png, tensorboard/")

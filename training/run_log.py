@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,28 +15,29 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from detector.config import Config
-from detector.evaluation.evaluator import Evaluation
-from detector.evaluation.validation import Validation
+from system.files import replacing, write_text
+from training.config import RunConfig
 from training.progress import Progress
+from training.task import Chart, Validation
 
 
 class RunLog:
     """Writes for the main rank; on the others every method does nothing."""
 
-    def __init__(self, folder: Path, active: bool) -> None:
+    def __init__(self, folder: Path, active: bool, chart: Chart) -> None:
         self.folder = folder
         self.active = active
+        self.chart = chart
         self.rows: list[dict[str, Any]] = []
         self._events: SummaryWriter | None = None
         self._bar: tqdm[Any] | None = None
 
-    def open(self, config: Config, epochs_done: int) -> None:
+    def open(self, config: RunConfig, epochs_done: int) -> None:
         """Starts or continues the folder; rows of epochs that a resumed run repeats are dropped."""
         if not self.active:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_text(self.folder / "config.yaml", yaml.safe_dump(config.plain(), sort_keys=False))
         if epochs_done and (self.folder / "metrics.csv").exists():
             with open(self.folder / "metrics.csv", newline="", encoding="utf-8") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs_done]
@@ -88,15 +88,15 @@ class RunLog:
             self._show_validation(int(row["step"]), validation)
 
     def _show_validation(self, step: int, validation: Validation) -> None:
-        """Metrics, a few frames with their detections, and precision-recall curves to TensorBoard."""
+        """Metrics, a few pictures and the task's figures to TensorBoard."""
         if self._events is None:
             return
         for name, value in validation.metrics.items():
             self._events.add_scalar(f"val/{name}", value, step)
         for k, picture in enumerate(validation.pictures):
             self._events.add_image(f"val/frame_{k}", picture, step, dataformats="HWC")
-        if validation.evaluation is not None:
-            self._events.add_figure("val/precision_recall", precision_recall(validation.evaluation), step)
+        for name, figure in validation.figures.items():
+            self._events.add_figure(f"val/{name}", figure, step)
         self._events.flush()
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class RunLog:
         if self._events is not None:
             self._events.close()
         if self.active and self.rows:
-            plot_run(self.folder, self.rows)
+            plot_run(self.folder, self.rows, self.chart)
 
 
 def _epoch_line(row: Mapping[str, Any], epochs: int, seconds_left: float) -> str:
@@ -116,46 +116,24 @@ def _epoch_line(row: Mapping[str, Any], epochs: int, seconds_left: float) -> str
     )
 
 
-def precision_recall(evaluation: Evaluation) -> Figure:
-    """KITTI's curves, moderate difficulty, one line a class."""
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, levels in evaluation.kitti.items():
-        precision = levels["moderate"].precision
-        axes.plot([k / (len(precision) - 1) for k in range(len(precision))], precision, label=name)
-    axes.set(title="KITTI, moderate", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(frameon=False)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def plot_run(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """losses.png, ap.png (KITTI's moderate level stands for the three) and lr.png over epochs."""
+def plot_run(folder: Path, rows: list[dict[str, Any]], chart: Chart) -> None:
+    """losses.png, lr.png and the task's chart of its validations, over epochs."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    charts = {
-        "losses": ("Training loss (mean over the epoch)", [name for name in columns if name.startswith("loss_")]),
-        "ap": ("Validation", [name for name in columns if name in ("mAP50", "AP") or name.endswith("_moderate")]),
-        "lr": ("Learning rate at the end of the epoch", ["lr"]),
+    charts: dict[str, tuple[str, dict[str, float]]] = {
+        "losses": ("Training loss (mean over the epoch)", {name: 1.0 for name in columns if name.startswith("loss_")}),
+        chart.name: ("Validation", {name: scale for name in columns if (scale := chart.scale(name)) is not None}),
+        "lr": ("Learning rate at the end of the epoch", {"lr": 1.0}),
     }
-    for file, (title, names) in charts.items():
+    for file, (title, scales) in charts.items():
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.subplots()
-        for name in names:
-            points = [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name) not in ("", None)]
-            scale = 0.01 if name.startswith("AP40_") else 1.0  # KITTI counts in percent, COCO in fractions
+        for name, scale in scales.items():
+            points = [(int(row["epoch"]), float(row[name]) * scale) for row in rows if row.get(name) not in ("", None)]
             label = name.removeprefix("loss_").replace("_", " ")
-            axes.plot([epoch for epoch, _ in points], [value * scale for _, value in points], marker=".", label=label)
+            axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker=".", label=label)
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
-        if len(names) > 1:
+        if len(scales) > 1:
             figure.legend(loc="outside right center", frameon=False)
-        partial = folder / f".{file}.tmp.png"
-        FigureCanvasAgg(figure).print_png(str(partial))
-        os.replace(partial, folder / f"{file}.png")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(text, encoding="utf-8", newline="")
-    os.replace(partial, path)
+        with replacing(folder / f"{file}.png") as partial:
+            FigureCanvasAgg(figure).print_png(str(partial))

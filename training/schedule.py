@@ -6,13 +6,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from detector.config import Config
+from training.config import RunConfig
 
 
 class Schedule:
     """The phases of a run laid end to end: the phase of every epoch, and what that makes of steps, rate and time."""
 
-    def __init__(self, config: Config, steps_of_phase: Sequence[int]) -> None:
+    def __init__(self, config: RunConfig, steps_of_phase: Sequence[int]) -> None:
         self.phases, self.settings, self.steps_of_phase = config.phases, config.optimizer, steps_of_phase
         self.phase_of_epoch = [k for k, phase in enumerate(config.phases) for _ in range(phase.epochs)]
         self.epochs = len(self.phase_of_epoch)

@@ -7,26 +7,20 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from backbones.pretrained import load_pretrained
-from backbones.resnet import AttentionResNet
-from data.batches import Batch, BatchSampler, make_loader
-from data.detection import open_dataset
-from detector.config import Config, ConfigError, PhaseSettings, changed
-from detector.evaluation.validation import Validation, validate
-from detector.network.build import build_detector
-from detector.network.yolov3.loss import DetectionLoss
-from detector.network.yolov3.network import YOLOv3
+from data.batches import BatchSampler
+from system.command import Failure
 from training.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from training.config import ConfigError, changed
 from training.distributed import World
 from training.ema import EMA
 from training.memory import try_largest_step
@@ -35,45 +29,42 @@ from training.precision import autocast, pick_precision
 from training.progress import Progress
 from training.run_log import RunLog
 from training.schedule import Schedule
+from training.settings import PhaseSettings
+from training.task import Batch, Task, Validation
 
 
-class TrainingError(RuntimeError):
+class TrainingError(Failure):
     """Training cannot go on; the message says why and what to change."""
 
 
 class Trainer:
-    """One run: `Trainer(config, folder, world).run()` returns the signal that ended it early, or 0."""
+    """One run: `Trainer(task, folder, world).run()` returns the signal that ended it early, or 0."""
 
-    def __init__(self, config: Config, folder: Path, world: World, resume: Checkpoint | None = None) -> None:
-        self.config, self.folder, self.world = config, folder, world
-        settings, device = config.train, world.device
+    def __init__(self, task: Task[Any], folder: Path, world: World, resume: Checkpoint | None = None) -> None:
+        self.task, self.config, self.folder, self.world = task, task.config, folder, world
+        settings, self.device = self.config.train, world.device or torch.device("cpu")
         if settings.threads:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
-        self.log = RunLog(folder, active=world.is_main)
+        self.log = RunLog(folder, world.is_main, task.chart)
 
-        self.train_set = open_dataset(config.data, config.data.train_split, training=True)
-        self.val_set = open_dataset(config.data, config.data.val_split, training=False)
-        self.samplers = [self._sampler(phase) for phase in config.phases]
+        self.samplers = [self._sampler(phase) for phase in self.config.phases]
         steps_of_phase = [sampler.batches_per_epoch // settings.accumulate for sampler in self.samplers]
-        self.schedule = Schedule(config, steps_of_phase)
+        self.schedule = Schedule(self.config, steps_of_phase)
 
-        self.network: YOLOv3 = build_detector(config.network, len(self.train_set.class_set.names)).to(device)
-        if config.network.pretrained and not resume:
-            backbone = cast(AttentionResNet, self.network.backbone)
-            self.log.say(str(load_pretrained(backbone, config.network.pretrained)))
+        self.network: nn.Module = task.build().to(self.device)
+        if not resume and (started := task.start(self.network)):
+            self.log.say(started)
         if settings.channels_last:
             self.network.to(memory_format=torch.channels_last)
         if settings.sync_bn and world.size > 1:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-        freeze(self.network, settings)
+        freeze(task.backbone(self.network), settings)
         self.ema = EMA(self.network, settings.ema) if settings.ema else None
-        coder, classes = self.network.coder, self.network.num_classes
-        self.loss = DetectionLoss(self.network.anchors, self.network.strides, classes, coder, config.loss).to(device)
-        self.optimizer = make_optimizer(self.network, config)
+        self.optimizer = make_optimizer(self.network, self.config.optimizer)
         wanted = resume.training["precision"] if resume and resume.training else settings.precision
-        self.precision: str = world.from_main(pick_precision(wanted, device) if world.is_main else None)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.precision = world.main_does(lambda: pick_precision(wanted, self.device))
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.progress = Progress()
         self.signal = 0
         self._loader: tuple[int, Any] | None = None
@@ -85,9 +76,9 @@ class Trainer:
 
     def run(self) -> int:
         """Trains to the end, or until told to stop. Returns the signal that stopped it, or 0."""
-        train_mode(self.network, self.config.train)
+        self._train_mode()
         micro_batches = [self._micro_batch(phase) for phase in self.config.phases]
-        try_largest_step(self.network, self.loss, self.config, micro_batches, self.precision)
+        try_largest_step(self.task, self.network, micro_batches, self.precision)
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.log.open(self.config, self.progress.epoch)
@@ -113,7 +104,7 @@ class Trainer:
         phase = self.schedule.phase_of_epoch[progress.epoch]
         steps = self.schedule.steps_of_phase[phase]
         images_per_step = self.config.phases[phase].batch_size
-        train_mode(self.network, self.config.train)
+        self._train_mode()
         self.log.start_epoch(f"epoch {progress.epoch + 1}/{self.schedule.epochs}", steps, progress.step_in_epoch)
         mark = last_save = time.perf_counter()
         for micro_batches in self.micro_batches(phase):
@@ -131,17 +122,16 @@ class Trainer:
 
     def step(self, micro_batches: list[Batch]) -> dict[str, float]:
         """Forward, backward, clip, update. Returns the loss parts; a non-finite step changes nothing."""
-        device, count = self.world.device, len(micro_batches)
+        device, count = self.device, len(micro_batches)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         statistics = [buffer.clone() for buffer in self.network.buffers()]
         sums: dict[str, Tensor] = {}
-        for k, batch in enumerate(micro_batches):
-            images, targets = batch.images.to(device, non_blocking=True), batch.targets.to(device)
+        for k, batch in enumerate(batch.to(device) for batch in micro_batches):
             with self._gradients_stay_here() if k < count - 1 else nullcontext():
                 with autocast(device, self.precision):
-                    raw_maps = self.model(images)
-                losses = self.loss(raw_maps, targets)
+                    outputs = self.model(batch.images)
+                losses = self.task.loss(self.network, outputs, batch)
                 self.scaler.scale(losses["total"] / count).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / count
@@ -173,7 +163,7 @@ class Trainer:
         every, done = self.config.train.validate_every, self.progress.epoch + 1
         if done < self.schedule.epochs and (every == 0 or done % every):
             return None
-        return validate(self._network_to_use(), self.val_set, self.config, self.precision, self.world)
+        return self.task.validate(self._network_to_use(), self.precision, self.world)
 
     def finish_epoch(self, validation: Validation | None) -> None:
         """Metrics, a line for the terminal, and on to the next epoch."""
@@ -202,6 +192,7 @@ class Trainer:
             return
         weights = {name: value.detach().cpu() for name, value in self._network_to_use().state_dict().items()}
         metrics = {"score": self.progress.best, "epoch": float(self.progress.epoch)}
+        checkpoint = Checkpoint(self.task.name, self.config.plain(), weights, self.task.about(), metrics)
         training = {
             "progress": asdict(self.progress),
             "network": self.network.state_dict(),
@@ -213,8 +204,8 @@ class Trainer:
         }
         try:
             if best:
-                save_checkpoint(self.folder / "best.pt", Checkpoint(self.config, weights, metrics))
-            save_checkpoint(self.folder / "last.pt", Checkpoint(self.config, weights, metrics, training))
+                save_checkpoint(self.folder / "best.pt", checkpoint)
+            save_checkpoint(self.folder / "last.pt", replace(checkpoint, training=training))
         except CheckpointError as fault:
             if self.signal or self._done():  # nothing comes after this that could save it
                 raise
@@ -228,18 +219,10 @@ class Trainer:
 
     def micro_batches(self, phase: int) -> Iterator[list[Batch]]:
         """For each step still to come in this epoch, its micro-batches."""
-        settings, progress = self.config, self.progress
+        progress = self.progress
         if self._loader is None or self._loader[0] != phase:
-            loader = make_loader(
-                self.train_set,
-                self.samplers[phase],
-                policy=settings.data.resize,
-                augment=settings.data.augment,
-                workers=settings.data.workers,
-                pin_memory=self.world.device.type == "cuda",
-            )
-            self._loader = (phase, loader)
-        accumulate = settings.train.accumulate
+            self._loader = (phase, self.task.batches(self.samplers[phase], self.device.type == "cuda"))
+        accumulate = self.config.train.accumulate
         self.samplers[phase].set_epoch(progress.epoch, progress.step_in_epoch * accumulate)
         batches = iter(self._loader[1])
         for _ in range(progress.step_in_epoch, self.schedule.steps_of_phase[phase]):
@@ -247,7 +230,7 @@ class Trainer:
 
     def _sampler(self, phase: PhaseSettings) -> BatchSampler:
         return BatchSampler(
-            len(self.train_set),
+            self.task.train_count,
             self._micro_batch(phase),
             phase.height_width,
             size_range=phase.size_range,
@@ -266,12 +249,12 @@ class Trainer:
             )
         return phase.batch_size // shares
 
-    def _wrap(self, network: YOLOv3) -> nn.Module:
+    def _wrap(self, network: nn.Module) -> nn.Module:
         model: nn.Module = network
         if self.config.train.compile:
             model = torch.compile(model)  # type: ignore[assignment]
         if self.world.size > 1:
-            ids = [self.world.device.index] if self.world.device.type == "cuda" else None
+            ids = [self.device.index] if self.device.type == "cuda" else None
             model = DistributedDataParallel(model, device_ids=ids)
         return model
 
@@ -279,13 +262,17 @@ class Trainer:
         """Between micro-batches of a step, ranks need not exchange gradients."""
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
 
-    def _network_to_use(self) -> YOLOv3:
-        return cast(YOLOv3, self.ema.model) if self.ema else self.network
+    def _train_mode(self) -> None:
+        train_mode(self.network, self.task.backbone(self.network), self.config.train)
+
+    def _network_to_use(self) -> nn.Module:
+        return self.ema.model if self.ema else self.network
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         if not checkpoint.training:
             raise ConfigError("best.pt holds weights for use only; resume from a run folder whose last.pt is whole")
-        differing = changed(checkpoint.config, self.config)
+        before = self.task.config_type.restore(checkpoint.config, where=str(self.folder / "last.pt"))
+        differing = changed(before, self.config)
         if differing:
             names = ", ".join(differing)
             raise ConfigError(f"cannot resume with changed settings: {names}; leave them as they were, or start anew")
@@ -322,7 +309,7 @@ class Trainer:
 
     def _told_to_stop(self) -> bool:
         """One vote a step, so that all ranks stop together whichever of them was told."""
-        (stop,) = self.world.any(bool(self.signal))
+        stop = self.world.any(bool(self.signal))
         if stop and not self.signal:
             self.signal = signal.SIGTERM
         return stop
@@ -333,12 +320,12 @@ class Trainer:
         return out_of_patience or self.progress.epoch >= self.schedule.epochs
 
     def _headline(self) -> str:
-        config, world = self.config, self.world
         start = f"resuming at step {self.progress.step}" if self.progress.step else "starting"
+        network, data = self.task.describe()
         millions = sum(p.numel() for p in self.network.parameters()) / 1e6
-        machine = f"{world.size} processes" if world.size > 1 else f"{torch.get_num_threads()} CPU threads"
+        alone = self.world.size == 1
+        machine = f"{torch.get_num_threads()} CPU threads" if alone else f"{self.world.size} processes"
         return (
-            f"{start} in {self.folder}: {config.network.arch} {config.network.attention}, {millions:.1f} M parameters; "
-            f"{len(self.train_set)} frames to train, {len(self.val_set)} to validate; "
-            f"{self.schedule.total_steps} steps; {self.precision} on {world.device}, {machine}"
+            f"{start} in {self.folder}: {network}, {millions:.1f} M parameters; {data}; "
+            f"{self.schedule.total_steps} steps; {self.precision} on {self.device}, {machine}"
         )

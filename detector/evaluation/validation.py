@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,42 +13,33 @@ from data.detection import KittiDataset
 from data.formats.kitti import read_labels
 from data.images import read_image
 from detector.config import Config
+from detector.evaluation.charts import LIGHT, precision_recall
 from detector.evaluation.evaluator import Evaluation, evaluate
 from detector.evaluation.network_results import to_labels
 from detector.evaluation.run import LOWEST_SCORE
 from detector.inference.detections import Detections
 from detector.inference.predictor import Image, Predictor
 from detector.inference.pytorch import TorchBackend
-from detector.network.yolov3.network import YOLOv3
+from detector.network.model import DetectionModel
 from detector.video.drawing import draw
 from training.distributed import World
+from training.task import Validation
 
 SHOWN_SCORE = 0.25
 BATCH = 8
 PICTURES = 3  # frames shown in TensorBoard
 
 
-@dataclass(frozen=True)
-class Validation:
-    """score chooses the best weights; metrics go to metrics.csv, line to the terminal, pictures [H, W, 3] and the
-    curves of the evaluation to TensorBoard.
-    """
-
-    score: float
-    metrics: dict[str, float]
-    line: str
-    pictures: list[NDArray[np.uint8]]
-    evaluation: Evaluation | None  # on the main rank
-
-
-def validate(network: YOLOv3, dataset: KittiDataset, config: Config, precision: str, world: World) -> Validation:
+def validate(
+    network: DetectionModel, dataset: KittiDataset, config: Config, precision: str, world: World
+) -> Validation:
     """Every rank predicts its share of the frames; all get the same numbers, the main one the pictures too."""
     classes = dataset.class_set.names
-    backend = TorchBackend(network, classes, config.data.resize, config.size, world.device, precision)
+    backend = TorchBackend(network, classes, config.data.resize, config.size, world.device or "cpu", precision)
     predictor = Predictor(backend, conf=LOWEST_SCORE)
     pictures: list[NDArray[np.uint8]] = []
     found: dict[str, Detections] = {}
-    for frames, images in _read(dataset, dataset.frames[world.rank :: world.size]):
+    for frames, images in _read(dataset, tuple(world.share(dataset.frames))):
         for frame, image, detections in zip(frames, images, predictor.predict(images), strict=True):
             found[frame] = detections
             if world.is_main and len(pictures) < PICTURES:
@@ -57,17 +47,18 @@ def validate(network: YOLOv3, dataset: KittiDataset, config: Config, precision: 
                 pictures.append(image)
 
     everything = {frame: item for share in world.gather(found) for frame, item in share.items()}
-    metrics: dict[str, float] = {}
-    evaluation = None
-    if world.is_main:
+
+    def score_all() -> Evaluation:
         ground_truth = {frame: read_labels(dataset.label_path(frame)) for frame in dataset.frames}
         results = {frame: to_labels(everything[frame], classes) for frame in dataset.frames}
-        evaluation = evaluate(ground_truth, results, classes)
-        metrics = flat_metrics(evaluation.to_json())
-    metrics = world.from_main(metrics)
+        return evaluate(ground_truth, results, classes)
+
+    evaluation = world.main_does(score_all)
+    metrics = flat_metrics(evaluation.to_json())
+    figures = {"precision_recall": precision_recall(evaluation.kitti)(LIGHT)} if world.is_main else {}
     best = config.train.best
     score = metrics.get(best if best in ("mAP50", "AP") else f"AP40_{best}_moderate", 0.0)
-    return Validation(score, metrics, _line(metrics), pictures, evaluation)
+    return Validation(score, metrics, _line(metrics), pictures, figures)
 
 
 def flat_metrics(report: dict[str, Any]) -> dict[str, float]:

@@ -25,14 +25,15 @@ from detector.inference.backend import open_backend
 from detector.inference.card import Card, WeightsError
 from detector.inference.predictor import Image, Predictor
 from detector.inference.runtimes import ExportedBackend
-from training.checkpoint import load_checkpoint
+from detector.inference.trained import load_trained
+from system.command import Parser, exit_status
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m detector.export", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m detector.export", description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("weights", type=Path, metavar="W", help=".pt checkpoint")
     add("--to", required=True, choices=tuple(SUFFIX), help="onnx: one .onnx file; openvino: an .xml and a .bin")
@@ -65,17 +66,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def export(args: argparse.Namespace) -> Path:
     """Writes the file, says how it differs from PyTorch, and in int8 what it costs. Returns the file's path."""
     _check(args)
-    checkpoint = load_checkpoint(args.weights)
+    trained = load_trained(args.weights)
     card = Card(
-        checkpoint.classes,
-        _size(args.size, checkpoint.config.size),
-        checkpoint.config.data.resize,
+        trained.classes,
+        _size(args.size, trained.config.size),
+        trained.config.data.resize,
         args.precision,
     )
     output = _output(args)
     frames = calibration_frames(args.calibrate, args.split, args.frames) if args.precision == "int8" else {}
     inputs = network_inputs(frames, card, args.batch or 1)
-    graph = ImagesToBoxes(checkpoint.build_network()).eval()
+    graph = ImagesToBoxes(trained.build()).eval()
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
         plain = Path(folder) / "fp32.onnx"
@@ -192,14 +193,11 @@ def _megabytes(path: Path) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
-    try:
+
+    def work() -> None:
         export(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

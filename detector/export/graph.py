@@ -15,19 +15,18 @@ from torch import Tensor, nn
 from detector.inference.card import Card
 from detector.inference.fuse import fuse
 from detector.inference.runtimes import RT_INFO
-from detector.network.yolov3.network import DecodedNetwork, YOLOv3
+from detector.network.model import DetectionModel
 
 
 class ImagesToBoxes(nn.Module):
     """images [B, H, W, 3] uint8 RGB -> boxes [B, N, 4] xyxy input px, scores [B, N, K]. BatchNorm is folded."""
 
-    def __init__(self, network: YOLOv3) -> None:
+    def __init__(self, network: DetectionModel) -> None:
         super().__init__()
-        self.decoded = DecodedNetwork(fuse(network.cpu()))
+        self.network = fuse(network.cpu())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        boxes, scores = self.decoded(images.permute(0, 3, 1, 2))
-        return boxes, scores
+        return self.network.decode(self.network(images.permute(0, 3, 1, 2)))
 
 
 def write_onnx(graph: ImagesToBoxes, card: Card, batch: int | None, path: Path) -> None:

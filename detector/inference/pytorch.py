@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from data.resize import Geometry
 from detector.inference.card import WeightsError
 from detector.inference.cores import thread_count
-from detector.inference.decode import postprocess
+from detector.inference.decode import detect
 from detector.inference.detections import Detections
 from detector.inference.fuse import fuse
-from detector.network.yolov3.network import YOLOv3
-from training.checkpoint import load_checkpoint
+from detector.inference.trained import load_trained
+from detector.network.model import DetectionModel
 from training.precision import autocast, pick_device, pick_precision
 
 
@@ -31,10 +31,9 @@ def open_checkpoint(path: Path, device: str, precision: str, threads: int | None
     where = pick_device(device)
     if where.type == "cpu":
         torch.set_num_threads(thread_count(threads))
-    checkpoint = load_checkpoint(path)
-    config = checkpoint.config
-    network = checkpoint.build_network()
-    return TorchBackend(network, checkpoint.classes, config.data.resize, config.size, where, precision)
+    trained = load_trained(path)
+    config = trained.config
+    return TorchBackend(trained.build(), trained.classes, config.data.resize, config.size, where, precision)
 
 
 class TorchBackend:
@@ -42,7 +41,7 @@ class TorchBackend:
 
     def __init__(
         self,
-        network: YOLOv3,
+        network: DetectionModel,
         classes: Sequence[str],
         policy: str,
         size: tuple[int, int],
@@ -64,24 +63,26 @@ class TorchBackend:
             self._autocast = self.precision
 
     @torch.inference_mode()
-    def run(self, images: NDArray[np.uint8]) -> list[Tensor]:
-        """images [B, H, W, 3] RGB -> the network's raw maps, float32."""
+    def run(self, images: NDArray[np.uint8]) -> Any:
+        """images [B, H, W, 3] RGB -> the network's outputs."""
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device)  # [B, 3, H, W], channels_last in memory
         with autocast(self.device, self._autocast):
-            raw_maps = self.network(batch)
-        return [raw.float() for raw in raw_maps]
+            return self.network(batch)
 
-    def finish(
-        self, outputs: list[Tensor], geometries: Sequence[Geometry], conf: float, iou: float
-    ) -> list[Detections]:
-        return postprocess(outputs, self.network, geometries, conf, iou)
+    def wait(self) -> None:
+        """Until the device has done what it was told: for those who measure."""
+        if self.device_type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def finish(self, outputs: Any, geometries: Sequence[Geometry], conf: float, iou: float) -> list[Detections]:
+        return detect(self.network, outputs, geometries, conf, iou)
 
 
-def _to_bf16(network: YOLOv3) -> None:
+def _to_bf16(network: DetectionModel) -> None:
     """Weights cast once: in inference mode autocast would cast all of them again for every image (a tenth of the
     time). Pixels are normalised and boxes decoded in float32.
     """
-    constants = {name: getattr(network, name) for name in ("mean", "std", "anchors")}
+    constants = {name: getattr(network, name) for name in network.exact}
     network.to(torch.bfloat16)
     for name, value in constants.items():
         setattr(network, name, value)

@@ -1,118 +1,97 @@
-"""Decoded outputs of an exported graph to Detections, in NumPy.
+"""Many boxes an object to one: the only rule of suppression, for every backend. NumPy, as exported files need no torch.
 
-torch is left out on purpose: a program that runs an exported file starts in a second instead of six, and needs no
-torch at all. The rules, candidates and results are those of network/postprocess.py.
+Greedy, best score first, within each class: a box that is kept takes those of its class that overlap it by more than
+`iou` and that no better one has taken. It becomes their average, weighted by score and overlap, so their errors cancel
+in part: with a dozen predictions an object, all of them trained to be right, the best-scored one is seldom the
+best-placed. Averages may move together, so what then overlaps a better one by more than `iou` goes too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from data.resize import Geometry
-from detector.inference.detections import Detections
-
-CANDIDATES = 3000  # pairs that reach suppression in one image; its cost grows with their square
-_BLOCK = 256  # candidates judged at once
+Boxes = NDArray[np.float32]
+CANDIDATES = 3000  # boxes that are looked at in one image, the best; more would only cost time
+LIMIT = 300  # boxes that are kept
 
 
-def select(
-    boxes: NDArray[np.float32],
+def suppress(
+    boxes: Boxes,
     scores: NDArray[np.float32],
-    geometries: Sequence[Geometry],
-    conf: float,
+    labels: NDArray[np.int64],
     iou: float,
-    max_detections: int = 300,
+    limit: int = LIMIT,
     candidates: int = CANDIDATES,
-) -> list[Detections]:
-    """boxes [B, N, 4] xyxy px of the network input, scores [B, N, K] -> detections in pixels of the B originals."""
-    return [
-        _select_one(*image, geometry, conf, iou, max_detections, candidates)
-        for image, geometry in zip(zip(boxes, scores, strict=True), geometries, strict=True)
-    ]
+) -> tuple[Boxes, NDArray[np.float32], NDArray[np.int64]]:
+    """boxes [n, 4] xyxy, scores [n] and labels [n] in any order -> those that are kept, averaged, best first."""
+    if len(scores) > candidates:
+        best = np.argpartition(scores, -candidates)[-candidates:]
+        boxes, scores, labels = boxes[best], scores[best], labels[best]
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores, labels = boxes[order], scores[order], labels[order]
+    kept, averages = _take_in_turn(boxes, scores, labels, iou, limit)
+    scores, labels = scores[kept], labels[kept]
+    apart = _apart(averages, labels, iou)
+    return averages[apart], scores[apart], labels[apart]
 
 
-def _select_one(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    geometry: Geometry,
-    conf: float,
-    iou: float,
-    max_detections: int,
-    candidates: int,
-) -> Detections:
-    pairs = np.flatnonzero(scores > conf)
-    score = scores.ravel()[pairs]
-    if len(pairs) > candidates:
-        best = np.argpartition(score, -candidates)[-candidates:]
-        pairs, score = pairs[best], score[best]
-    order = np.argsort(-score, kind="stable")
-    row, label = np.divmod(pairs[order], scores.shape[1])
-    kept = suppress(boxes[row], label, iou, max_detections)
-    score = score[order]
-    box, score, label = averaged(boxes[row], score, label, kept, iou), score[kept], label[kept]
-    kept = suppress(box, label, iou, max_detections)  # averages may have moved together
-    height, width = geometry.source
-    original = geometry.invert(box[kept]).clip(0, [width, height, width, height])
-    return Detections(original.astype(np.float32), score[kept].astype(np.float32), label[kept].astype(np.int64))
-
-
-def suppress(boxes: NDArray[np.float32], labels: NDArray[np.intp], iou: float, limit: int) -> NDArray[np.intp]:
-    """Greedy suppression within each class: rows of boxes [n, 4], best first, that overlap no better kept one by more
-    than `iou`; at most `limit`. In blocks, so that it ends early once enough are kept.
-    """
-    rows = np.arange(len(boxes))
-    kept = rows[:0]
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        block = block[~_clash(boxes, labels, block, kept, iou).any(1)]
-        clash = _clash(boxes, labels, block, block, iou)
-        alive = np.ones(len(block), bool)
-        for k in range(len(block)):
-            if alive[k]:
-                alive[k + 1 :] &= ~clash[k, k + 1 :]
-        kept = np.concatenate((kept, block[alive]))
-        if len(kept) >= limit:
+def _take_in_turn(
+    boxes: Boxes, scores: NDArray[np.float32], labels: NDArray[np.int64], iou: float, limit: int
+) -> tuple[list[int], Boxes]:
+    """Rows that are kept, of boxes best first, and the average that each becomes."""
+    by_class = np.argsort(labels, kind="stable")  # a class lies in one piece, best first: a row looks at few others
+    place = np.empty_like(by_class)
+    place[by_class] = np.arange(len(by_class))
+    ends = np.searchsorted(labels[by_class], labels, side="right").tolist()
+    grouped, score = boxes[by_class], scores[by_class]
+    sides, area = np.ascontiguousarray(grouped.T), _areas(grouped)
+    free = np.ones(len(boxes), np.bool_)
+    kept: list[int] = []
+    averages: list[Boxes] = []
+    for row, (at, end) in enumerate(zip(place.tolist(), ends, strict=True)):
+        if not free[at]:
+            continue
+        rest = slice(at + 1, end)
+        overlap = _overlap(sides[:, at], area[at], sides[:, rest], area[rest])
+        taken = np.flatnonzero((overlap > iou) & free[rest])
+        kept.append(row)
+        if len(taken):
+            weight = np.concatenate((score[at : at + 1], score[rest][taken] * overlap[taken]))
+            heap = np.concatenate((grouped[at : at + 1], grouped[rest][taken]))
+            averages.append((weight / weight.sum()) @ heap)
+            free[rest][taken] = False
+        else:
+            averages.append(grouped[at])
+        if len(kept) == limit:
             break
-    return kept[:limit]
+    return kept, np.array(averages, np.float32).reshape(-1, 4)
 
 
-def averaged(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    labels: NDArray[np.intp],
-    kept: NDArray[np.intp],
-    iou: float,
+def _apart(boxes: Boxes, labels: NDArray[np.int64], iou: float) -> NDArray[np.bool_]:
+    """Of boxes best first, those that overlap no better one that stays, of their class, by more than `iou`."""
+    sides, area = boxes.T, _areas(boxes)
+    clash = _overlap(sides[:, :, None], area[:, None], sides[:, None], area) > iou
+    clash &= labels[:, None] == labels
+    apart = np.ones(len(boxes), np.bool_)
+    for row in np.flatnonzero(np.triu(clash, 1).any(1)):
+        if apart[row]:
+            apart[row + 1 :] &= ~clash[row, row + 1 :]
+    return apart
+
+
+def _areas(boxes: Boxes) -> NDArray[np.float32]:
+    areas: NDArray[np.float32] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas
+
+
+def _overlap(
+    a: Boxes, area_a: NDArray[np.float32] | np.float32, b: Boxes, area_b: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Boxes [k, 4] of rows `kept`, best first: each the mean of itself and of the boxes of its class that fall to it
-    (they overlap it by more than `iou`, and none better), weighted by score and overlap.
-    """
-    overlap = _overlap(boxes[kept], boxes)  # [k, n]
-    claims = (overlap > iou) & (labels[kept, None] == labels)
-    claims &= claims.cumsum(0) == 1  # the first claim wins
-    weight = np.where(claims, scores * overlap, 0)
-    weight[np.arange(len(kept)), kept] = scores[kept]  # itself, also where it has no area
-    return ((weight / weight.sum(1, keepdims=True)) @ boxes).astype(np.float32)
-
-
-def _clash(
-    boxes: NDArray[np.float32],
-    labels: NDArray[np.intp],
-    some: NDArray[np.intp],
-    others: NDArray[np.intp],
-    iou: float,
-) -> NDArray[np.bool_]:
-    """[some, others]: same class, and IoU above the threshold."""
-    return (_overlap(boxes[some], boxes[others]) > iou) & (labels[some][:, None] == labels[others])
-
-
-def _overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of boxes a [n, 4] and b [m, 4] -> [n, m]; nan where neither has an area."""
-    a, b = a[:, None], b[None]
-    sides = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
-    common = sides[..., 0] * sides[..., 1]
-    area_a, area_b = ((box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (a, b))
+    """IoU of boxes given by their sides x1, y1, x2, y2 along the first axis; nan where neither has an area."""
+    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
+    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
+    common = np.maximum(width, 0) * np.maximum(height, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return common / (area_a + area_b - common)
+        overlap: NDArray[np.float32] = common / (area_a + area_b - common)
+    return overlap

@@ -16,6 +16,7 @@ KITTI_ANCHORS = ((10, 24), (7, 60), (15, 36), (28, 41), (20, 63), (40, 71), (24,
 class NetworkSettings(Settings):
     """Which network to build: a ResNet with channel attention under YOLOv3's neck and heads."""
 
+    kind: Literal["yolov3"] = Field(default="yolov3", description="detector on top of the backbone")
     arch: str = Field(default="resnet18", description="backbone: resnet18, 34, 50, 101 or 152")
     attention: str = Field(
         default="emca-se",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from collections import Counter
@@ -16,11 +15,13 @@ from tqdm import tqdm
 
 from detector.video.frames import Selection
 from detector.video.journal import Journal
+from detector.video.parts import merge_parts, part_name
 from detector.video.pipeline import Detector, Pipeline, Report
-from detector.video.ranks import Ranks, merge_parts
 from detector.video.sinks import SAVES, make_sinks, require_window
 from detector.video.sources import Item, find_items, open_sources
 from detector.video.tracking import require_trackers
+from system.files import write_text
+from training.distributed import APART, World
 
 DEFAULT_ROOT = Path("runs/detect")
 
@@ -47,7 +48,7 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
     `make_detector` gives the detector and the batch size that suits it. What is wrong with the options is said
     (ValueError, OSError) before it is called, as loading takes seconds.
     """
-    ranks = Ranks.from_environment()
+    world = World.from_environment()
     items = find_items(options.sources, options.selection)
     saves = _saves(options, items)
     if options.show:
@@ -56,22 +57,22 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
         require_trackers()
     if options.batch is not None and options.batch < 1:
         raise ValueError(f"--batch {options.batch}: give 1 or more")
-    ranks.join()
+    world.join(APART)
     try:
         detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
-        folder = ranks.first_does(lambda: _make_folder(options, items))
+        folder = world.main_does(lambda: _make_folder(options, items))
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
-        report = _process(options, ranks.share(items), saves, folder, (detector, good_batch), journal, ranks, stop)
+        report = _process(options, world.share(items), saves, folder, (detector, good_batch), journal, world, stop)
         mine: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}
-        everyone = ranks.collect(mine)
+        everyone = world.gather(mine)
     finally:
-        ranks.leave()
-    if not ranks.first:
+        world.leave()
+    if not world.is_main:
         return 0  # rank 0 speaks for all
-    if ranks.world > 1:
-        merge_parts(folder, ranks.world, [item.source for item in items])
+    if world.size > 1:
+        merge_parts(folder, world.size, [item.source for item in items])
     summary = _summary(everyone, len(items), folder, saves)
-    _write_json(folder / "summary.json", summary)
+    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     print(_in_words(summary))
     if summary["interrupted"]:
         return 130
@@ -87,18 +88,19 @@ def _process(
     folder: Path,
     batched: tuple[Detector, int],
     journal: Journal,
-    ranks: Ranks,
+    world: World,
     stop: threading.Event,
 ) -> Report:
     detector, good_batch = batched
     sources = open_sources(items, options.selection, options.patience)
     # Silent when not a terminal; several ranks would write over each other's line.
-    silent = not ranks.first or not sys.stderr.isatty()
+    silent = not world.is_main or not sys.stderr.isatty()
     total = None
     if not silent:
         expected = [source.expected_frames() for source in sources]
         total = None if None in expected else sum(frames or 0 for frames in expected)
-    sinks = make_sinks(folder, saves, options.crops, options.show, options.track, ranks.part, stop)
+    part = part_name(world.rank, world.size)
+    sinks = make_sinks(folder, saves, options.crops, options.show, options.track, part, stop)
     with tqdm(total=total, unit=" frames", desc="detect", disable=silent, dynamic_ncols=True) as bar:
         pipeline = Pipeline(
             sources,
@@ -204,9 +206,3 @@ def _in_words(summary: dict[str, Any]) -> str:
         lines.append("interrupted; what was done so far is kept")
     lines.append(f"output      {summary['output']}")
     return "\n".join(lines)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)

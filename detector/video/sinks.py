@@ -19,6 +19,7 @@ from data.formats.kitti import Label, write_labels
 from detector.inference.detections import Detections
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame
+from system.files import write_bytes
 
 SAVES = ("image", "video", "kitti", "json", "csv")
 JPEG_QUALITY = 92
@@ -239,9 +240,7 @@ def write_jpeg(path: Path, image: np.ndarray) -> None:
     ok, content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
         raise OSError(f"{path}: the picture cannot be encoded as JPEG ({image.shape[1]} x {image.shape[0]})")
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content.tobytes())
-    os.replace(partial, path)
+    write_bytes(path, content.tobytes())
 
 
 def make_sinks(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,10 @@ import pytest
 import torch
 from small_network import CLASSES, SETTINGS, pictures
 
-from detector.config import parse_config
+from detector.config import Config
 from detector.inference.card import Card
+from detector.inference.trained import Trained, load_trained
 from detector.network.build import build_detector
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"):
     pytest.importorskip(package)
@@ -27,13 +26,13 @@ from detector.export.quantise import quantise_onnx, quantise_openvino  # noqa: E
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose untrained heads are wide awake: scores from 0 to 0.9, boxes of all sizes."""
     torch.manual_seed(0)
-    config = parse_config(SETTINGS, "here")
+    config = Config.parse(SETTINGS, "here")
     network = build_detector(config.network, len(CLASSES))
     for head in network.heads:
         torch.nn.init.normal_(head[-1].weight, std=0.3)
         torch.nn.init.normal_(head[-1].bias, std=0.3)
     path = tmp_path_factory.mktemp("export") / "net.pt"
-    save_checkpoint(path, Checkpoint(config, network.state_dict()))
+    Trained(config, CLASSES, network.state_dict()).save(path)
     return path
 
 
@@ -44,7 +43,7 @@ def card() -> Card:
 
 @pytest.fixture(scope="session")
 def graph(weights: Path) -> ImagesToBoxes:
-    return ImagesToBoxes(copy.deepcopy(load_checkpoint(weights).build_network())).eval()
+    return ImagesToBoxes(load_trained(weights).build()).eval()
 
 
 @pytest.fixture(scope="session")

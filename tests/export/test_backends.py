@@ -16,7 +16,7 @@ from detector.inference.backend import open_backend
 from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
 from detector.inference.runtimes import OpenVinoBackend
-from training.checkpoint import load_checkpoint
+from detector.inference.trained import load_trained
 
 EXACT = ("onnx", "openvino")
 ROUNDED = ("onnx-fp16", "openvino-bf16", "onnx-int8", "openvino-int8")
@@ -52,7 +52,7 @@ def test_fewer_bits_move_scores_a_little(kind, weights, exported, inputs):
 
 def test_bf16_weights_in_pytorch_decode_in_float32(weights, inputs):
     def outputs(precision):
-        network = load_checkpoint(weights).build_network()
+        network = load_trained(weights).build()
         backend = TorchBackend(network, CLASSES, "letterbox", (64, 96), "cpu", precision)
         return backend, backend.run(np.concatenate(inputs))
 

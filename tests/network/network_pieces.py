@@ -63,3 +63,9 @@ def targets_of(objects=(), regions=(), dtype=torch.float32) -> Targets:
         ignore=torch.tensor([r[1:] for r in regions], dtype=dtype).reshape(-1, 4),
         ignore_image=torch.tensor([r[0] for r in regions], dtype=torch.int64),
     )
+
+
+def encode(coder, boxes, grid):
+    """What a perfect head says: inverse of `coder.decode` for boxes within its reach; others get the nearest."""
+    share, size = coder.fractions(boxes, grid)
+    return torch.cat((share.logit(eps=1e-6), size), -1)

@@ -6,8 +6,9 @@ import torch
 from network_pieces import ANCHORS, TinyBackbone, lively
 
 from backbones import build_backbone
+from detector.export.graph import ImagesToBoxes
 from detector.network.yolov3.boxes import Coder
-from detector.network.yolov3.network import DecodedNetwork, YOLOv3
+from detector.network.yolov3.network import YOLOv3
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -31,8 +32,8 @@ def test_onnx_runtime_gives_the_boxes_of_pytorch(backbone, argument, tmp_path):
     for head in network.heads:  # boxes near their anchors, scores all over
         torch.nn.init.normal_(head[-1].weight, std=0.02)
         torch.nn.init.normal_(head[-1].bias, std=0.5)
-    decoded = DecodedNetwork(network).eval()
-    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    decoded = ImagesToBoxes(network).eval()
+    images = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
     path = tmp_path / "network.onnx"
     torch.onnx.export(
         decoded, (images,), path, dynamo=True, input_names=["images"], output_names=["boxes", "scores"], verbose=False

@@ -10,7 +10,7 @@ from network_pieces import ANCHORS, targets_of
 
 from backbones import build_backbone
 from data.resize import fit, resize
-from detector.inference.decode import postprocess
+from detector.inference.decode import detect
 from detector.network.settings import LossSettings
 from detector.network.yolov3.boxes import Coder
 from detector.network.yolov3.loss import DetectionLoss
@@ -99,7 +99,7 @@ def learn_by_heart(attention, settings, steps, lr, coder):
         schedule.step()
     network.eval()
     with torch.no_grad():
-        found = postprocess(network(images), network, [geometry] * 4, 0.05, 0.5)
+        found = detect(network, network(images), [geometry] * 4, 0.05, 0.5)
     return float(np.mean([average_precision(found, frames, label) for label in range(SHAPES)])), float(loss.detach())
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from backbones import build_backbone
 from detector.network.yolov3.boxes import Coder
-from detector.network.yolov3.network import DecodedNetwork, YOLOv3
+from detector.network.yolov3.network import YOLOv3
 
 
 def pictures(batch=2, height=64, width=96):
@@ -187,7 +187,7 @@ def test_decoded_network_by_hand():
     network = tiny(2, coder=Coder(2.0)).eval()
     images = pictures(1, 32, 32)
     with torch.no_grad():
-        boxes, scores = DecodedNetwork(network)(images)
+        boxes, scores = network.decode(network(images))
         raw = network(images)[2][0, :, 0, 0].tolist()  # stride 32 has one cell: the last three predictions
     assert boxes.shape == (1, 63, 4) and scores.shape == (1, 63, 2)
 

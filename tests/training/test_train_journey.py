@@ -174,13 +174,14 @@ def test_two_processes_share_a_batch_and_end_with_the_same_weights(tiny_config: 
     probe.write_text(
         "import sys, torch\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from detector.config import load_config\n"
-        "from training.distributed import join_world, leave_world\n"
+        "from detector.config import Config\n"
+        "from training.distributed import join_world\n"
         "from training.trainer import Trainer\n"
         "from pathlib import Path\n"
-        "config = load_config(sys.argv[1], ['train.validate_every=2'])\n"
+        "config = Config.load(sys.argv[1], ['train.validate_every=2'])\n"
         "world = join_world('cpu')\n"
-        "trainer = Trainer(config, Path(sys.argv[2]) / 'run', world)\n"
+        "from detector.task import DetectionTask\n"
+        "trainer = Trainer(DetectionTask(config), Path(sys.argv[2]) / 'run', world)\n"
         "seen = []\n"
         "step = trainer.step\n"
         "def spy(batches):\n"
@@ -190,7 +191,7 @@ def test_two_processes_share_a_batch_and_end_with_the_same_weights(tiny_config: 
         "trainer.run()\n"
         "torch.save({'weights': trainer.network.state_dict(), 'seen': seen, 'rows': trainer.log.rows,\n"
         "            'best': trainer.progress.best}, Path(sys.argv[2]) / f'rank{world.rank}.pt')\n"
-        "leave_world(world)\n"
+        "world.leave()\n"
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", f"--master-port={free_port()}"]
     done = subprocess.run(

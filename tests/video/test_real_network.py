@@ -14,19 +14,20 @@ import detect
 
 torch = pytest.importorskip("torch")
 
-from detector.config import parse_config  # noqa: E402
+from detector.config import Config  # noqa: E402
 from detector.inference.predictor import Predictor  # noqa: E402
+from detector.inference.trained import Trained  # noqa: E402
+from detector.network.build import build_detector  # noqa: E402
 from detector.video.container import open_video, to_rgb  # noqa: E402
-from training.checkpoint import Checkpoint, build_detector, save_checkpoint  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     settings = {"network": {"width": 0.125}, "data": {"classes": ["Car", "Pedestrian"]}, "phases": [{"size": [64, 96]}]}
-    config = parse_config(settings, "here")
+    config = Config.parse(settings, "here")
     path = tmp_path_factory.mktemp("weights") / "untrained.pt"
-    save_checkpoint(path, Checkpoint(config, build_detector(config.network, 2).state_dict()))
+    Trained(config, config.data.classes, build_detector(config.network, 2).state_dict()).save(path)
     return path
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_EPS = 1e-6  # keeps logit() finite for a centre exactly on the border of its reach
-
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -73,11 +71,6 @@ class Coder:
         smallest = math.exp(-self.size_limit)
         share = (offset + (self.xy_scale - 1) / 2) / self.xy_scale
         return share.clamp(0, 1), size.clamp(smallest, 1 / smallest).log()
-
-    def encode(self, boxes: Tensor, grid: Grid) -> Tensor:
-        """Inverse of decode for boxes within its reach; others get the nearest that is."""
-        share, size = self.fractions(boxes, grid)
-        return torch.cat((share.logit(eps=_EPS), size), -1)
 
 
 def flatten_maps(raw_maps: Sequence[Tensor], anchors_per_level: int) -> Tensor:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detector.network.yolov3.boxes import Coder, decode_maps
+from data.batches import Targets
+from detector.network.model import Candidates, DetectionModel
+from detector.network.settings import LossSettings
+from detector.network.yolov3.boxes import Coder, decode_maps, flatten_maps, make_grid
+from detector.network.yolov3.loss import DetectionLoss
 
 MEAN = (123.675, 116.28, 103.53)  # ImageNet, 0..255
 STD = (58.395, 57.12, 57.375)
@@ -42,20 +47,27 @@ def _scaled(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8) * 8)
 
 
-class YOLOv3(nn.Module):
+class YOLOv3(DetectionModel):
     """Backbone, top-down neck, and a head at each of strides 8, 16, 32.
 
     backbone: module returning (C3, C4, C5), with `.channels` and `.strides`; anchors [3, 3, 2] px of the network
     input, small ones (stride 8) first; width scales the channels of neck and heads; coder says how raw maps become
-    boxes and belongs to the weights.
+    boxes and belongs to the weights; loss says what training minimises.
     """
 
+    exact: ClassVar[tuple[str, ...]] = ("mean", "std", "anchors")
     mean: Tensor
     std: Tensor
     anchors: Tensor
 
     def __init__(
-        self, backbone: nn.Module, num_classes: int, anchors: Tensor, width: float = 1.0, coder: Coder | None = None
+        self,
+        backbone: nn.Module,
+        num_classes: int,
+        anchors: Tensor,
+        width: float = 1.0,
+        coder: Coder | None = None,
+        loss: LossSettings | None = None,
     ) -> None:
         super().__init__()
         anchors = anchors.float()
@@ -84,6 +96,7 @@ class YOLOv3(nn.Module):
         self.neck3 = five_convs(n3 + c3, n3)
         self.heads = nn.ModuleList(nn.Sequential(conv(n, 2 * n, 3), nn.Conv2d(2 * n, outputs, 1)) for n in (n3, n4, n5))
         self._initialise()
+        self.criterion = DetectionLoss(anchors, self.strides, num_classes, self.coder, loss)
 
     def _initialise(self) -> None:
         """He initialisation for the neck; heads that start at the true rate of objects and at even class odds.
@@ -119,15 +132,33 @@ class YOLOv3(nn.Module):
         p3 = self.neck3(torch.cat((F.interpolate(self.lateral4(p4), scale_factor=2.0, mode="nearest"), c3), 1))
         return [head(p) for head, p in zip(self.heads, (p3, p4, p5), strict=True)]
 
+    def loss(self, outputs: Sequence[Tensor], targets: Targets) -> dict[str, Tensor]:
+        return self.criterion(outputs, targets)
 
-class DecodedNetwork(nn.Module):
-    """Network and decoding in one graph, for export: images -> boxes [B, N, 4] xyxy input px, scores [B, N, K]."""
+    @torch.no_grad()
+    def candidates(self, outputs: Sequence[Tensor], conf: float) -> list[Candidates]:
+        """Every (box, class) pair whose score = objectness * class probability exceeds `conf`, as YOLOv3's independent
+        classes and COCO practice have it: AP judges each class by itself, so a second opinion on a box can only help.
+        """
+        flat = flatten_maps(outputs, self.anchors.shape[1])
+        grid = make_grid([(raw.shape[2], raw.shape[3]) for raw in outputs], self.anchors.to(flat.dtype), self.strides)
+        # A score cannot exceed its objectness, so one comparison of logits spares most predictions everything else.
+        # The margin keeps rounding from deciding here what the exact comparison below decides.
+        worth = flat[..., 4] > _logit(conf) - 1e-3
+        found = []
+        for predictions, kept in zip(flat, worth, strict=True):
+            index = kept.nonzero()[:, 0]
+            survivors = predictions[index]
+            scores = survivors[:, 4:5].sigmoid() * survivors[:, 5:].sigmoid()
+            boxes = self.coder.decode(survivors[:, :4], grid.take(index))
+            row, label = (scores > conf).nonzero(as_tuple=True)
+            found.append(Candidates(boxes[row], scores[row, label], label))
+        return found
 
-    def __init__(self, network: YOLOv3) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        network = self.network
-        boxes, objectness, classes = decode_maps(network(images), network.anchors, network.strides, network.coder)
+    def decode(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        boxes, objectness, classes = decode_maps(outputs, self.anchors, self.strides, self.coder)
         return boxes, objectness.sigmoid()[..., None] * classes.sigmoid()
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability)) if 0 < probability < 1 else math.inf * (probability - 0.5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from detector.compare import Row, _read, compare, markdown
-from detector.config import ConfigError
+from training.config import ConfigError
 
 
 def comparison_file(folder: Path, recipe: Path, variants: str) -> Path:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from detector.config import Config, ConfigError, changed, flatten, load_config, override, settings_table
+from detector.config import Config
+from training.config import ConfigError, changed, flatten, settings_table
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -17,11 +18,11 @@ def test_every_shipped_config_is_valid_and_named_after_its_file(path: Path) -> N
     values = yaml.safe_load(path.read_text())
     if "variants" in values:
         pytest.skip("a comparison, not a run")
-    assert load_config(path).name == path.stem
+    assert Config.load(path).name == path.stem
 
 
 def test_the_kitti_config_is_the_recipe_of_the_paper() -> None:
-    config = load_config(CONFIGS / "kitti.yaml")
+    config = Config.load(CONFIGS / "kitti.yaml")
     assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (0.1, 0.9, 5e-4)
     assert config.optimizer.power == 4
     assert [phase.size for phase in config.phases] == [224, 448]
@@ -33,13 +34,13 @@ def test_the_kitti_config_is_the_recipe_of_the_paper() -> None:
 
 @pytest.mark.parametrize("attention", ["none", "se", "eca", "srm"])
 def test_a_baseline_differs_from_the_recipe_in_its_attention_only(attention: str) -> None:
-    recipe, baseline = load_config(CONFIGS / "kitti.yaml"), load_config(CONFIGS / f"kitti-{attention}.yaml")
+    recipe, baseline = Config.load(CONFIGS / "kitti.yaml"), Config.load(CONFIGS / f"kitti-{attention}.yaml")
     assert set(changed(recipe, baseline)) <= {"network.attention", "network.placement"}
     assert baseline.network.attention == attention
 
 
 def test_the_wide_config_has_the_pixel_count_of_the_square_one() -> None:
-    height, width = load_config(CONFIGS / "kitti-wide.yaml").size
+    height, width = Config.load(CONFIGS / "kitti-wide.yaml").size
     assert abs(height * width / 448**2 - 1) < 0.05
     assert abs(width / height - 1242 / 375) < 0.3
 
@@ -74,14 +75,14 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_a_wrong_file_is_answered_with_its_name_and_the_fault(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
-        load_config(path)
+        Config.load(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_overrides_reach_nested_settings_and_phases() -> None:
-    config = load_config(CONFIGS / "kitti.yaml", ["optimizer.lr=1e-3", "phases.1.epochs=7", "data.classes=[Car, Tram]"])
+    config = Config.load(CONFIGS / "kitti.yaml", ["optimizer.lr=1e-3", "phases.1.epochs=7", "data.classes=[Car, Tram]"])
     assert config.optimizer.lr == 1e-3
     assert [phase.epochs for phase in config.phases] == [60, 7]
     assert config.data.classes == ("Car", "Tram")
@@ -90,28 +91,28 @@ def test_overrides_reach_nested_settings_and_phases() -> None:
 @pytest.mark.parametrize("text", ["optimizer.lr", "=3", "phases.9.epochs=1", "optimizer.lr=[1", "optimizer.lt=1"])
 def test_a_wrong_override_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=r"lr|phases|lt|=3"):
-        load_config(CONFIGS / "kitti.yaml", [text])
+        Config.load(CONFIGS / "kitti.yaml", [text])
 
 
 def test_a_config_survives_being_written_and_read_back() -> None:
-    config = load_config(CONFIGS / "kitti-wide.yaml")
+    config = Config.load(CONFIGS / "kitti-wide.yaml")
     assert Config.model_validate(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
 
 
 def test_harmless_changes_are_not_reported_and_others_are_by_name() -> None:
-    config = load_config(CONFIGS / "kitti.yaml")
-    assert changed(config, override(config, ["data.workers=5", "train.save_minutes=1"])) == []
+    config = Config.load(CONFIGS / "kitti.yaml")
+    assert changed(config, config.override(["data.workers=5", "train.save_minutes=1"])) == []
     longer = config.model_copy(update={"phases": (*config.phases, config.phases[0])})
     assert changed(config, longer) == []  # trained on
     assert "phases.2.epochs" in changed(longer, config)
-    assert changed(config, override(config, ["optimizer.lr=0.2", "phases.0.epochs=1"])) == [
+    assert changed(config, config.override(["optimizer.lr=0.2", "phases.0.epochs=1"])) == [
         "optimizer.lr",
         "phases.0.epochs",
     ]
 
 
 def test_every_setting_is_documented_and_listed() -> None:
-    rows = settings_table()
+    rows = settings_table(Config)
     assert all(meaning for *_, meaning in rows)
     listed = {name.replace(".N.", ".0.") for name, *_ in rows}
     assert listed == set(flatten(Config()))
@@ -119,7 +120,7 @@ def test_every_setting_is_documented_and_listed() -> None:
 
 def test_the_settings_page_lists_what_the_models_hold() -> None:
     page = (CONFIGS.parent / "docs" / "settings.md").read_text()
-    for name, kind, default, meaning in settings_table():
+    for name, kind, default, meaning in settings_table(Config):
         assert f"| `{name}` | {kind.replace('|', chr(92) + '|')} | {default} | {meaning} |" in page, (
             f"{name}: run `python -m detector.config > docs/settings.md`"
         )

@@ -1,0 +1,96 @@
+"""Finding objects, as the training loop asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from backbones.pretrained import load_pretrained
+from data.batches import Batch, BatchSampler, Targets, make_loader
+from data.detection import KittiDataset, open_dataset
+from detector.config import Config
+from detector.evaluation.validation import validate
+from detector.inference.trained import about
+from detector.network.build import build_detector
+from detector.network.model import DetectionModel
+from training.config import RunConfig
+from training.distributed import World
+from training.task import Chart, Task, Validation
+
+
+def _scale(metric: str) -> float | None:
+    """COCO's figures, and KITTI's at moderate, which stands for the three levels; KITTI counts in percent."""
+    if metric in ("mAP50", "AP"):
+        return 1.0
+    return 0.01 if metric.endswith("_moderate") else None
+
+
+class DetectionTask(Task[Config]):
+    name: ClassVar[str] = "detection"
+    config_type: ClassVar[type[RunConfig]] = Config
+    chart: ClassVar[Chart] = Chart("ap", _scale)
+
+    @cached_property
+    def _splits(self) -> tuple[KittiDataset, KittiDataset]:
+        """The training split and the validation split: both opened at once, so that a fault in either is told early."""
+        data = self.config.data
+        train = open_dataset(data, data.train_split, training=True)
+        return train, open_dataset(data, data.val_split, training=False)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._splits[0].class_set.names
+
+    @property
+    def train_count(self) -> int:
+        return len(self._splits[0])
+
+    def batches(self, sampler: BatchSampler, pin_memory: bool) -> Iterable[Batch]:
+        data = self.config.data
+        return make_loader(
+            self._splits[0],
+            sampler,
+            policy=data.resize,
+            augment=data.augment,
+            workers=data.workers,
+            pin_memory=pin_memory,
+        )
+
+    def build(self) -> DetectionModel:
+        return build_detector(self.config.network, len(self.classes), self.config.loss)
+
+    def start(self, network: Any) -> str:
+        source = self.config.network.pretrained
+        return str(load_pretrained(network.backbone, source)) if source else ""
+
+    def backbone(self, network: Any) -> Any:
+        return network.backbone
+
+    def loss(self, network: Any, outputs: Any, batch: Batch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = network.loss(outputs, batch.targets)
+        return losses
+
+    def example(self, count: int, size: tuple[int, int]) -> Batch:
+        """Grey images with one object each."""
+        height, width = size
+        images = torch.full((count, 3, height, width), 114, dtype=torch.uint8)
+        box = torch.tensor([[0.25 * width, 0.25 * height, 0.5 * width, 0.5 * height]]).repeat(count, 1)
+        none = torch.zeros(0, dtype=torch.int64)
+        targets = Targets(box, torch.zeros(count, dtype=torch.int64), torch.arange(count), box[:0], none)
+        return Batch(images, targets, (), ())
+
+    def validate(self, network: Any, precision: str, world: World) -> Validation:
+        return validate(network, self._splits[1], self.config, precision, world)
+
+    def about(self) -> dict[str, Any]:
+        return about(self.config, self.classes)
+
+    def describe(self) -> tuple[str, str]:
+        network = self.config.network
+        train, val = self._splits
+        data = f"{len(train)} frames to train, {len(val)} to validate"
+        return f"{network.arch} {network.attention}", data

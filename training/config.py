@@ -1,0 +1,248 @@
+"""One experiment as one frozen object: YAML and `section.key=value` words in, typed and validated settings out."""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+from data.settings import Settings
+from training.settings import OptimizerSettings, PhaseSettings, TrainSettings
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message names it, says what was found and what would be right."""
+
+
+class RunConfig(Settings):
+    """What every run has. A task's config adds its sections, narrows `task` to its name, and may widen `harmless`."""
+
+    # What may differ when a run is resumed: it changes where and how fast the run goes, not what it computes.
+    harmless: ClassVar[frozenset[str]] = frozenset(
+        {"name"}
+        | {f"train.{key}" for key in ("device", "threads", "runs", "save_minutes", "validate_every", "patience")}
+        | {"train.bad_steps"}
+    )
+
+    task: str = Field(description="what is trained")
+    name: str = Field(description="name of the run folder")
+    phases: tuple[PhaseSettings, ...] = Field(
+        (PhaseSettings(),), min_length=1, description="stretches of training, in order"
+    )
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="SGD and its schedule")
+    train: TrainSettings = Field(default_factory=TrainSettings, description="the loop")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The input size (height, width) that is validated and deployed: the last phase's."""
+        return self.phases[-1].height_width
+
+    @property
+    def epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+    @model_validator(mode="after")
+    def _phases_fit_the_loop(self) -> Self:
+        for k, phase in enumerate(self.phases):
+            if phase.batch_size % self.train.accumulate:
+                found = f"phases.{k}.batch_size {phase.batch_size}"
+                raise ValueError(f"{found} does not divide by train.accumulate {self.train.accumulate}")
+        if self.optimizer.warmup_epochs > self.epochs:
+            found = f"optimizer.warmup_epochs {self.optimizer.warmup_epochs}"
+            raise ValueError(f"{found} is longer than the {self.epochs} epochs of all phases")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Reads a YAML file (and the one its `base:` names), applies `section.key=value`, validates the whole."""
+        values = read_yaml(Path(path))
+        _apply(values, overrides)
+        return cls.parse(values, where=str(path))
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], where: str) -> Self:
+        """Validates plain values; the first fault becomes one readable line that begins with `where`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as fault:
+            raise ConfigError(f"{where}: {_explain(fault.errors()[0], cls)}") from None
+
+    @classmethod
+    def restore(cls, values: dict[str, Any], where: str) -> Self:
+        """The config in a checkpoint, which an earlier version may have written."""
+        return cls.parse(values, where)
+
+    def override(self, overrides: Sequence[str]) -> Self:
+        """A copy with `section.key=value` changes."""
+        values = self.plain()
+        _apply(values, overrides)
+        return self.parse(values, where="overrides")
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for a file."""
+        return self.model_dump(mode="json")
+
+
+def flatten(config: RunConfig) -> dict[str, Any]:
+    """`section.key` -> value, with phases as `phases.0.size` and so on."""
+
+    def walk(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, BaseModel):
+            for name in type(value).model_fields:
+                yield from walk(f"{prefix}.{name}" if prefix else name, getattr(value, name))
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for k, item in enumerate(value):
+                yield from walk(f"{prefix}.{k}", item)
+        else:
+            yield prefix, value
+
+    return dict(walk("", config))
+
+
+def changed(before: RunConfig, after: RunConfig) -> list[str]:
+    """Names of the settings that differ and that change what a run has computed: phases added at its end do not."""
+    old, new = flatten(before), flatten(after)
+    added = tuple(f"phases.{k}." for k in range(len(before.phases), len(after.phases)))
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [key for key in differing if key not in after.harmless and not key.startswith(added)]
+
+
+def settings_table(kind: type[RunConfig]) -> list[tuple[str, str, str, str]]:
+    """(name, type, default, meaning) of every setting, in the order of the models."""
+
+    def walk(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+        for name, field in model.model_fields.items():
+            annotation = field.annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                yield from walk(f"{prefix}{name}.", annotation)
+            elif name == "phases":
+                yield from walk("phases.N.", PhaseSettings)
+            else:
+                default = field.get_default(call_default_factory=True)
+                yield prefix + name, _type_name(annotation), _plain(default), field.description or ""
+
+    return list(walk("", kind))
+
+
+def settings_help(kind: type[RunConfig], width: int = 80) -> str:
+    """The table of settings as text, for `train.py --help`."""
+    lines = []
+    for name, type_name, default, meaning in settings_table(kind):
+        lines.append(f"  {name} = {default}   ({type_name})")
+        lines += textwrap.wrap(meaning, width, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Plain values of a YAML file, laid over those of the file that its `base:` names."""
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: its `base:` leads back to itself")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.stem, [p.stem for p in path.parent.glob("*.yaml")], n=1)
+        hint = f"; did you mean {path.parent / near[0]}.yaml?" if near else ""
+        raise ConfigError(f"{path}: no such config file{hint}") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{path}: cannot be read ({fault})") from None
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(fault, 'problem', None) or fault})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected `section:` keys, found {type(values).__name__}")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    return merge(read_yaml(path.parent / str(base), (*seen, path.resolve())), values)
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `under`, section by section."""
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"override {text!r}: expected section.key=value, for example optimizer.lr=0.05")
+        try:
+            _assign(values, key.split("."), _number_or(yaml.safe_load(value)))
+        except yaml.YAMLError:
+            raise ConfigError(f"override {text!r}: {value!r} is not a YAML value") from None
+
+
+def _assign(values: Any, path: list[str], value: Any) -> None:
+    """Sets values[path[0]][path[1]]... = value in place; a number indexes a list of phases."""
+    head, rest = path[0], path[1:]
+    if isinstance(values, list):
+        if not head.isdigit() or int(head) >= len(values):
+            raise ConfigError(f"override of item {head!r}: there are {len(values)} phases, numbered from 0")
+        if rest:
+            _assign(values[int(head)], rest, value)
+        else:
+            values[int(head)] = value
+        return
+    if rest:
+        if not isinstance(values.get(head), (dict, list)):
+            values[head] = [{}] if head == "phases" else {}
+        _assign(values[head], rest, value)
+    else:
+        values[head] = value
+
+
+def _number_or(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; a person means the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(error: Any, kind: type[RunConfig]) -> str:
+    noise = ("tuple", "int", "str", "constrained")  # pydantic's names for the branches of a union
+    where = ".".join(str(part) for part in error["loc"] if not str(part).startswith(noise))
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, _valid_names(kind), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else "; `python train.py --help` lists them all"
+        return f"unknown setting {where}{hint}"
+    if error["type"] == "value_error":
+        return f"{where}: {error['ctx']['error']}" if where else str(error["ctx"]["error"])
+    return f"{where} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _valid_names(kind: type[RunConfig]) -> list[str]:
+    names = [name for name, *_ in settings_table(kind)]
+    sections = {name.rsplit(".", 1)[0] for name in names if "." in name}
+    phases = [name.replace(".N.", f".{k}.") for name in names if ".N." in name for k in range(3)]
+    return names + phases + sorted(sections)
+
+
+def _type_name(annotation: Any) -> str:
+    if getattr(annotation, "__origin__", None) is Literal:
+        return " | ".join(str(choice) for choice in annotation.__args__)
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return annotation.__name__
+    text = str(annotation)
+    for noise in ("typing.", "Literal", "NoneType"):
+        text = text.replace(noise, {"NoneType": "null", "Literal": ""}.get(noise, ""))
+    return text.replace("None", "null").replace("[", " [", 0)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_plain(item) for item in value) + "]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,77 @@
+"""Settings of any training run: its phases, its optimiser, its loop. A task's config composes them with its own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from data.batches import size_choices
+from data.settings import Settings
+
+
+class PhaseSettings(Settings):
+    """One stretch of training at one input size, or at random sizes in a range."""
+
+    size: int | tuple[int, int] = Field(
+        448, description="input size: one number for a square, or [height, width]; multiples of 32"
+    )
+    size_range: tuple[int, int] | None = Field(
+        None,
+        description="random height of every batch: [smallest, largest]; the width keeps size's aspect; null keeps size",
+    )
+    epochs: int = Field(30, ge=1, description="passes over the training split")
+    batch_size: int = Field(16, ge=1, description="images a step, over all processes and accumulated micro-batches")
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Every (height, width) a batch of this phase may have."""
+        return size_choices(self.height_width, self.size_range)
+
+    @model_validator(mode="after")
+    def _sizes_make_sense(self) -> PhaseSettings:
+        if any(side < 32 or side % 32 for side in self.height_width):
+            raise ValueError(f"size {self.size} must be multiples of 32, for example 224, 448 or [256, 832]")
+        _ = self.sizes
+        return self
+
+
+class OptimizerSettings(Settings):
+    """The paper's SGD with polynomial decay; AdamW for short runs from scratch."""
+
+    kind: Literal["sgd", "adamw"] = Field("sgd", description="sgd as in the paper, or adamw (lr about 0.001)")
+    lr: float = Field(0.1, gt=0, description="learning rate after the warm-up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, beta 1 of AdamW")
+    weight_decay: float = Field(5e-4, ge=0, description="L2 decay of weights (never of biases and BatchNorm)")
+    power: float = Field(4.0, ge=0, description="power of the polynomial decay; 0 keeps the rate constant")
+    warmup_epochs: float = Field(1.0, ge=0, description="epochs over which the rate rises from zero")
+    clip_norm: float = Field(10.0, ge=0, description="largest gradient norm; 0 does not clip")
+
+
+class TrainSettings(Settings):
+    """How the loop runs."""
+
+    seed: int = Field(0, ge=0, description="seed of weights, order, sizes and augmentation")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="arithmetic of the network; auto measures a step and takes the fastest sound one"
+    )
+    channels_last: bool = Field(True, description="memory format that convolutions like best")
+    compile: bool = Field(False, description="torch.compile the network (a minute of warm-up; pays on GPUs)")
+    accumulate: int = Field(1, ge=1, description="micro-batches a step, for batches that do not fit in memory")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that are evaluated; 0: none")
+    sync_bn: bool = Field(False, description="BatchNorm statistics over all processes")
+    freeze_stem: bool = Field(False, description="keep stem and first stage fixed (for pretrained weights)")
+    freeze_bn: bool = Field(False, description="keep the backbone's BatchNorm statistics and weights fixed")
+    bad_steps: int = Field(5, ge=1, description="non-finite steps in a row after which training stops")
+    validate_every: int = Field(1, ge=0, description="epochs between validations; 0 validates only at the end")
+    patience: int = Field(0, ge=0, description="stop after this many validations without a better one; 0 never does")
+    save_minutes: float = Field(
+        5.0, ge=0, description="minutes between saves of last.pt within an epoch; 0 saves every step"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="CPU threads of the network; 0 takes all cores")
+    runs: str = Field("runs", description="folder that holds the run folders")
