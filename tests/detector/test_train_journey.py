@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -162,10 +163,21 @@ def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, tiny_config: Path)
         (tiny_config, "data.root=/nowhere"),
         (tiny_config, "phases.0.batch_size=100"),
         (tiny_config, "train.device=cuda:9"),
+        (tiny_config, "train.device=mps"),
+        (tiny_config, "network.attention=srm", "phases.1.batch_size=1"),
         ("--resume", tmp_path / "nothing"),
     ):
         said = run(*arguments, status=2)
         assert said.startswith("error: ") and said.count("\n") == 1, said
+
+
+def test_a_batch_too_large_for_memory_is_one_line_and_status_2(tmp_path: Path, tiny_config: Path) -> None:
+    huge = command(tiny_config, f"train.runs={tmp_path}", "phases.1.size=4096", "phases.1.batch_size=8")
+    job = f"ulimit -v 14000000; exec {shlex.join(huge)}"  # 14 GB of addresses, half of which torch's libraries may take
+    done = subprocess.run(["bash", "-c", job], capture_output=True, text=True, env=ENV, cwd=ROOT, timeout=200)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: 8 images of 4096x4096 do not fit into the memory of cpu; lower phases.N.")
+    assert done.stderr.count("\n") == 1
 
 
 def test_two_processes_share_a_batch_and_end_with_the_same_weights(tiny_config: Path, tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""What a command says when something is wrong, and what it leaves as its exit status."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from system.command import Failure, Parser, count, exit_status, fraction, names
+
+
+def failing(error: BaseException) -> int:
+    def work() -> None:
+        raise error
+
+    return exit_status(work)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (ValueError("a.yaml: wrong\nin two lines"), 2, "error: a.yaml: wrong in two lines\n"),
+        (FileNotFoundError(2, "No such file or directory", "a.yaml"), 2, "error: a.yaml: No such file or directory\n"),
+        (OSError("the disk is full"), 2, "error: the disk is full\n"),
+        (Failure("steps are not finite"), 1, "error: steps are not finite\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_a_fault_takes_one_line(error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture) -> None:
+    assert failing(error) == status
+    assert capsys.readouterr().err == said
+
+
+def test_a_bug_is_a_traceback_and_success_is_0() -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        failing(RuntimeError("a bug"))
+    assert (exit_status(lambda: None), exit_status(lambda: 1)) == (0, 1)
+
+
+def test_a_wrong_word_takes_one_line(capsys: pytest.CaptureFixture) -> None:
+    parser = Parser(prog="mine.py")
+    parser.add_argument("--conf", type=fraction)
+    parser.add_argument("--batch", type=count)
+    parser.add_argument("--only", type=names)
+    for words, part in ((["--conf", "2"], "2 is not between 0 and 1"), (["--batch", "0"], "0 is not 1 or more")):
+        with pytest.raises(SystemExit) as caught:
+            parser.parse_args(words)
+        said = capsys.readouterr().err
+        assert caught.value.code == 2 and part in said and said.count("\n") == 1 and "mine.py --help" in said
+    expected = argparse.Namespace(conf=0.5, batch=3, only=("Car", "Tram"))
+    assert parser.parse_args(["--conf", ".5", "--batch", "3", "--only", "Car, Tram,"]) == expected

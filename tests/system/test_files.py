@@ -1,0 +1,49 @@
+"""Whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from system.files import replacing, write_bytes, write_text
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_fault_on_the_way_leaves_the_old_file_and_nothing_else(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), replacing(path, durable) as partial:
+        partial.write_text("half of the n")
+        assert path.read_text() == "old"
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    with replacing(path, durable) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new" and [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_leaves_no_part_behind(tmp_path: Path) -> None:
+    (tmp_path / f".a.txt.{os.getpid()}.part").symlink_to("/dev/full")  # refuses every byte
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(tmp_path / "a.txt", b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_utf_8_and_keeps_its_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "ü\r\n\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xbc\r\n\n"
+
+
+def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "through")
+    reader.join(10)
+    assert got == ["through"] and stat.S_ISFIFO(pipe.stat().st_mode)
