@@ -12,19 +12,19 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from network_pieces import ANCHORS, targets_of, tiny
+from network_pieces import ANCHORS, encode, targets_of, tiny
 
 from data.augment import Augment, place
 from data.detection import Sample
 from data.resize import Geometry, fit, resize
 from data.settings import AugmentSettings
 from data.warp import make_warp
+from detector.inference.decode import select
 from detector.inference.detections import Detections
 from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
-from detector.inference.suppression import select
 from detector.network.yolov3.assignment import positives
-from detector.network.yolov3.boxes import Coder, decode_maps, make_grid
+from detector.network.yolov3.boxes import Coder, make_grid
 
 DARK, BRIGHT = 16, 236
 SOFT = 4.0  # a side is a ramp this many px to either side of it, so that no resize samples it too coarsely
@@ -141,14 +141,11 @@ def test_a_warp_that_changes_nothing_is_the_resize_and_a_flip_keeps_the_picture_
         assert flipped.objects(np.array([whole])) == pytest.approx(np.array([geometry.content]), abs=1e-3)
 
 
-@pytest.mark.parametrize("engine", ["fused", "albumentations"])
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 @pytest.mark.parametrize("change", ["none", "crop", "mosaic"])
-def test_training_frames_show_the_rectangle_where_their_boxes_are(
-    engine: str, policy: str, flip: float, change: str
-) -> None:
-    settings = NOTHING.model_copy(update={"engine": engine, "flip": flip, "min_visible": 1 - 1e-6, change: 1.0})
+def test_training_frames_show_the_rectangle_where_their_boxes_are(policy: str, flip: float, change: str) -> None:
+    settings = NOTHING.model_copy(update={"flip": flip, "min_visible": 1 - 1e-6, change: 1.0})
     augment, found = Augment(settings, policy), 0
     for seed in range(12):
         box = BOXES[seed % len(BOXES)]
@@ -181,7 +178,7 @@ def test_what_a_perfect_head_says_becomes_the_box_again(
         offset = (wanted[:, :2] + wanted[:, 2:]) / 2 / at.strides - at.cells
         reach = (xy_scale - 1) / 2
         assert ((offset >= -reach) & (offset <= 1 + reach)).all()
-        decoded = coder.decode(coder.encode(wanted, at), at).numpy()
+        decoded = coder.decode(encode(coder, wanted, at), at).numpy()
         assert np.abs(geometry.invert(decoded) - np.array(BOXES)[row.numpy()]).max() < 1e-3
 
 
@@ -209,8 +206,7 @@ class Seeing(TorchBackend):
     ) -> list[Detections]:
         if not self.exported:
             return super().finish(outputs, geometries, conf, iou)
-        boxes, objectness, classes = decode_maps(outputs, ANCHORS, STRIDES, self.network.coder)
-        scores = objectness.sigmoid()[..., None] * classes.sigmoid()
+        boxes, scores = self.network.decode(outputs)
         return select(boxes.numpy(), scores.numpy(), geometries, conf, iou)
 
 
