@@ -42,7 +42,7 @@ def image(tmp_path) -> Path:
 
 def test_the_page_is_self_contained_and_its_pictures_lie_beside_it(small, image, tmp_path):
     columns = small.columns()
-    page = write_report(tmp_path / "report", evaluate_columns(*columns), *columns, lambda frame: image)
+    page = write_report(tmp_path / "report", evaluate_columns(*columns, CLASSES), *columns, lambda frame: image)
     text = page.read_text(encoding="utf-8")
     links = Links(text).found
     assert len(links) > 20
@@ -60,7 +60,7 @@ def test_the_page_is_self_contained_and_its_pictures_lie_beside_it(small, image,
 
 def test_without_images_the_worst_cases_are_listed_by_their_boxes(small, tmp_path):
     columns = small.columns()
-    write_report(tmp_path, evaluate_columns(*columns), *columns, lambda frame: None)
+    write_report(tmp_path, evaluate_columns(*columns, CLASSES), *columns, lambda frame: None)
     assert {path.name for path in tmp_path.iterdir()} == {"index.html", *(f"{name}.png" for name in PICTURES)}
     assert (tmp_path / "index.html").read_text().count('class="blank"') > 10
 
@@ -106,7 +106,7 @@ def test_the_worst_cases_come_first_with_their_box_in_the_picture(image):
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 def test_a_browser_shows_the_page_from_disk(small, tmp_path):
     columns = small.columns()
-    page = write_report(tmp_path / "report", evaluate_columns(*columns), *columns, lambda frame: None)
+    page = write_report(tmp_path / "report", evaluate_columns(*columns, CLASSES), *columns, lambda frame: None)
     shot = tmp_path / "shot.png"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-quic"]
