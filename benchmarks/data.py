@@ -92,7 +92,7 @@ def copy_frames(root: Path, split: str, count: int, folder: Path) -> tuple[Path,
                 shutil.copy(path, target)
             else:
                 cv2.imwrite(str(target), cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR))
-            shutil.copy(source.source.place(frame), folder / kind / f"training/label_2/{frame}.txt")
+            shutil.copy(source.source.where(frame), folder / kind / f"training/label_2/{frame}.txt")
     return folder / "png", folder / "jpg"
 
 

@@ -108,7 +108,7 @@ class DetectionDataset:
                 x1, y1, x2, y2 = annotation.box
                 if x2 < x1 or y2 < y1:
                     found = f"object {number} ({annotation.name}) has x1 {x1} x2 {x2} y1 {y1} y2 {y2}"
-                    raise DatasetError(f"{self.source.place(frame)}: {found}, expected x1 <= x2 and y1 <= y2")
+                    raise DatasetError(f"{self.source.where(frame)}: {found}, expected x1 <= x2 and y1 <= y2")
                 target = self.class_set.target(annotation)
                 if target is not None:
                     boxes.append(annotation.box)

@@ -26,7 +26,7 @@ class Source(Protocol):
     def annotations(self, frame: str) -> Sequence[Annotation]:
         """Everything annotated in a frame, in the order of the file."""
 
-    def place(self, frame: str) -> str:
+    def where(self, frame: str) -> str:
         """Where its annotations stand, for messages."""
 
     def class_set(self, spec: str | Sequence[str]) -> ClassSet:

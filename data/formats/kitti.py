@@ -178,7 +178,7 @@ class KittiSource:
     def annotations(self, frame: str) -> list[Label]:
         return read_labels(self.label_path(frame))
 
-    def place(self, frame: str) -> str:
+    def where(self, frame: str) -> str:
         return str(self.label_path(frame))
 
     def class_set(self, spec: str | Sequence[str]) -> ClassSet:
