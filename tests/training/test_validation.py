@@ -29,7 +29,8 @@ def alone(rank: int = 0, size: int = 1) -> World:
 
 @pytest.fixture(params=["stretch", "letterbox"])
 def config(request: pytest.FixtureRequest, tiny_config: Path) -> Config:
-    return load_config(tiny_config, [f"data.resize={request.param}"])
+    """At an input size of another aspect than the frames have, so that the resize policy matters."""
+    return load_config(tiny_config, [f"data.resize={request.param}", "phases.1.size=[96, 128]"])
 
 
 @pytest.fixture
