@@ -4,24 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
-from detector.evaluation.run import LOWEST_SCORE, Outputs, score_network, score_results
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; {self.prog} --help shows what can be given", file=sys.stderr)
-        sys.exit(2)
+from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
+from system.command import Parser, count, exit_status, fraction
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="evaluate.py",
         allow_abbrev=False,
         description=__doc__,
@@ -35,12 +28,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     network.add_argument("--weights", metavar="W", help=".pt checkpoint, .onnx or OpenVINO .xml")
     network.add_argument("--data", metavar="ROOT", help="folder with training/image_2 and training/label_2")
     network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
-    network.add_argument("--conf", type=_fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
-    network.add_argument("--iou", type=_fraction, default=0.45, help="suppression overlap (default: %(default)s)")
-    network.add_argument("--batch", type=_count, default=8, metavar="N", help="images at once (default: %(default)s)")
+    network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
+    network.add_argument("--iou", type=fraction, default=OVERLAP, help="suppression overlap (default: %(default)s)")
+    network.add_argument("--batch", type=count, default=8, metavar="N", help="images at once (default: %(default)s)")
     network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     network.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
-    network.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all cores)")
+    network.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: all cores)")
     results = parser.add_argument_group("results that are there already")
     results.add_argument("--labels", metavar="LABEL_DIR", help="folder of KITTI label files")
     results.add_argument("--detections", metavar="RESULT_DIR", help="folder of KITTI result files")
@@ -77,20 +70,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
 def _run(args: argparse.Namespace) -> None:
     outputs = Outputs(args.json, Path(args.report) if args.report else None, args.coco)
     if not args.weights:
@@ -113,22 +92,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
-    try:
-        _run(args)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output had enough; nothing is left to say, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        print(f"error: {reason}", file=sys.stderr)
-        return 2
-    except ValueError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _run(args))
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from data.detection import KittiDataset
-from data.formats.kitti import Label, read_labels
+from data.detection import DetectionDataset
+from data.formats.kitti import Label
 from data.images import read_image
 from data.resize import fit, resize
 from detector.evaluation.evaluator import evaluate
-from detector.evaluation.network_results import to_labels
 from detector.inference.backend import open_backend
 from detector.inference.decode import detect
+from detector.inference.detections import to_labels
 from detector.inference.pytorch import TorchBackend
 
 LIMITS = (100, 300, 1000, 3000, sys.maxsize)
@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     backend = open_backend(args.weights, "auto", "auto", None)
     assert isinstance(backend, TorchBackend)
-    dataset = KittiDataset(args.root, args.split)
+    dataset = DetectionDataset(args.root, args.split)
     ways = [Way(SCORES[0], limit) for limit in LIMITS] + [Way(conf, 3000) for conf in SCORES[1:]]
     counts = []
     for frame in tqdm(dataset.frames):
@@ -61,7 +61,7 @@ def main() -> None:
             (found,) = detect(backend.network, outputs, [geometry], way.conf, IOU, candidates=way.candidates)
             way.seconds += time.perf_counter() - started
             way.found[frame] = to_labels(found, backend.classes)
-    truth = {frame: read_labels(dataset.label_path(frame)) for frame in dataset.frames}
+    truth = {frame: dataset.annotations(frame) for frame in dataset.frames}
     print(f"{len(counts)} frames; candidates above {SCORES[0]}: median {np.median(counts):.0f}, most {max(counts)}")
     print("\n| score above | candidates at most | mAP50 | AP | decode and suppress, ms |\n|---|---|---|---|---|")
     for way in ways:

@@ -22,15 +22,16 @@ import numpy as np
 
 from data.formats.kitti import CLASSES
 from detector.evaluation import coco_ap, coco_arrays
-from detector.evaluation.columns import Columns, frames_of, read_folder
+from detector.evaluation.columns import Columns
 from detector.evaluation.kitti_ap import MIN_OVERLAP, evaluate_class
+from detector.evaluation.kitti_files import frames_of, read_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARES = (0.55, 0.08, 0.05, 0.14, 0.02, 0.1, 0.03, 0.03)  # of CLASSES
 ASPECTS = dict(zip(CLASSES, (1.6, 1.4, 1.3, 0.4, 0.7, 0.8, 2.0, 1.2), strict=True))
 KITTI_ALONE = """
 import sys
-from detector.evaluation.columns import frames_of, read_folder
+from detector.evaluation.kitti_files import frames_of, read_folder
 from detector.evaluation.kitti_ap import MIN_OVERLAP, evaluate_class
 labels, results = sys.argv[1:3]
 frames = frames_of(labels)

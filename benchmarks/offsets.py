@@ -21,8 +21,8 @@ import torch
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from data.detection import KittiDataset
-from data.formats.kitti import Label, read_labels
+from data.detection import DetectionDataset
+from data.formats.kitti import Label
 from data.images import read_image
 from detector.inference.detections import Detections
 from detector.inference.predictor import Predictor
@@ -43,13 +43,14 @@ def main() -> None:
     predictor = Predictor(args.weights, conf=0.05)
     if "Car" not in predictor.classes:
         parser.error(f"{args.weights}: finds {', '.join(predictor.classes)}, no Car")
-    dataset = KittiDataset(args.data, args.split)
+    dataset = DetectionDataset(args.data, args.split)
     car = predictor.classes.index("Car")
     plain: dict[Place, np.ndarray] = {}
     mirrored: dict[Place, np.ndarray] = {}
     sizes: dict[Place, Size] = {}
     for frame in tqdm(dataset.frames):
-        cars = {row: label for row, label in enumerate(read_labels(dataset.label_path(frame))) if in_full_view(label)}
+        labels = [label for label in dataset.annotations(frame) if isinstance(label, Label)]
+        cars = {row: label for row, label in enumerate(dataset.annotations(frame)) if in_full_view(label)}
         if not cars:
             continue
         sizes |= {(frame, row): label.dimensions for row, label in cars.items()}

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from data.batches import BatchSampler, Targets, make_loader
-from data.detection import KittiDataset
+from data.detection import DetectionDataset
 from data.settings import AugmentSettings
 from detector.config import Config
 from detector.network.build import build_detector
@@ -145,7 +145,7 @@ def loss_share_table(options: argparse.Namespace, config: Config, device: torch.
 
 def waiting_table(options: argparse.Namespace, config: Config, device: torch.device) -> None:
     """A stretch of real batches: how long the step waits for them, by number of workers."""
-    dataset = KittiDataset(options.data, "train", allow_missing=True)
+    dataset = DetectionDataset(options.data, "train", allow_missing=True)
     print(f"\nwaiting for batches of {options.data}, batch {options.batch}")
     print(f"{'size':>5}{'workers':>9}{'images/s':>10}{'waiting':>9}")
     precision = pick_precision("auto", device)

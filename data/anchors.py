@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from data.detection import DatasetError, KittiDataset, clip
-from data.formats.kitti import ClassSet, class_set, read_labels
+from data.annotation import Annotation, ClassSet, DatasetError
+from data.detection import DetectionDataset, clip
+from data.formats.kitti import class_set, read_labels
 from data.images import image_size
 from data.resize import fit
+from system.command import Parser, count, exit_status
 
 # The anchors of YOLOv3, made on COCO for inputs of 416x416.
 COCO = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
@@ -24,15 +26,15 @@ COCO_SIZE = 416
 KITTI_SIZE = (375, 1242)  # of most KITTI images; assumed where there is only a label
 MATCHED = 0.5  # an anchor that overlaps a box this much can be taught to find it
 
+Annotated = tuple[Sequence[Annotation], tuple[int, int]]  # a frame: what is in it, and its (height, width)
 
-def box_shapes(
-    labels: Iterable[tuple[Path, tuple[int, int]]], classes: ClassSet, size: tuple[int, int], policy: str
-) -> np.ndarray:
-    """Width, height [n, 2] of all objects at the network's (height, width). `labels`: label file, (height, width)."""
+
+def box_shapes(frames: Iterable[Annotated], classes: ClassSet, size: tuple[int, int], policy: str) -> np.ndarray:
+    """Width, height [n, 2] of all objects at the network's (height, width)."""
     shapes = [np.empty((0, 2))]
-    for path, source in labels:
-        names_boxes = [(label.name, label.box) for label in read_labels(path)]
-        boxes = np.array([box for name, box in names_boxes if name in classes.names]).reshape(-1, 4)
+    for items, source in frames:
+        objects = [item.box for item in items if item.name in classes.names and not item.ignore]
+        boxes = np.array(objects).reshape(-1, 4)
         boxes, _ = clip(boxes, np.zeros(len(boxes)), source)
         boxes = fit(source, size, policy).apply(boxes)
         shapes.append(boxes[:, 2:] - boxes[:, :2])
@@ -96,34 +98,32 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def label_files(root: Path, split: str) -> Iterator[tuple[Path, tuple[int, int]]]:
-    """Label files with their images' (height, width): of a split of a data set, or of a folder of labels alone."""
-    if (root / "training").is_dir():
-        dataset = KittiDataset(root, split, allow_missing=True)
-        yield from ((dataset.label_path(f), image_size(dataset.image_path(f))) for f in dataset.frames)
-    else:
-        files = sorted(root.glob("*.txt"))
-        if not files:
-            raise DatasetError(f"{root}: neither a data set (no training folder) nor a folder of label files (no .txt)")
-        yield from ((path, KITTI_SIZE) for path in files)
+def annotated_frames(root: Path, split: str, classes: str) -> tuple[ClassSet, Iterator[Annotated]]:
+    """The classes, and the frames of a split of a data set, or of a folder that holds KITTI label files alone."""
+    files = sorted(root.glob("*.txt"))
+    if files and not any(path.is_dir() for path in root.iterdir()):
+        return class_set(classes), ((read_labels(path), KITTI_SIZE) for path in files)
+    dataset = DetectionDataset(root, split, classes, allow_missing=True)
+    frames = ((dataset.annotations(frame), image_size(dataset.image_path(frame))) for frame in dataset.frames)
+    return dataset.class_set, frames
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data.anchors", description="Find anchors for a data set.")
-    parser.add_argument("root", type=Path, help="KITTI-layout data set, or a folder of label files")
+    parser = Parser(prog="python -m data.anchors", description="Find anchors for a data set.")
+    parser.add_argument("root", type=Path, help="data set, or a folder of KITTI label files")
     parser.add_argument("--split", default="train", help="train, val, all or a list in ROOT/ImageSets")
     parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
     parser.add_argument("--classes", default="kitti8", help="kitti8, kitti3, or names with commas")
-    parser.add_argument("--count", type=int, default=9, help="how many anchors")
+    parser.add_argument("--count", type=count, default=9, help="how many anchors")
     options = parser.parse_args(arguments)
-    try:
-        classes = class_set(options.classes)
-        shapes = box_shapes(label_files(options.root, options.split), classes, options.size, options.resize)
-        anchors = find_anchors(shapes, options.count).round(1)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    classes, frames = annotated_frames(options.root, options.split, options.classes)
+    shapes = box_shapes(frames, classes, options.size, options.resize)
+    anchors = find_anchors(shapes, options.count).round(1)
     height, width = options.size
     classic = np.array(COCO) * (height * width) ** 0.5 / COCO_SIZE
     print(f"{len(shapes):,} objects at {height}x{width} (height x width), {options.resize}")
@@ -131,7 +131,6 @@ def main(arguments: list[str] | None = None) -> int:
         mean, recall = fitness(shapes, candidates)
         print(f"{name:30} mean IoU {mean:.3f}   best possible recall (IoU >= {MATCHED}) {recall:.3f}")
     print("anchors: [" + ", ".join(f"[{w:g}, {h:g}]" for w, h in anchors) + "]")
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,15 +10,11 @@ import cv2
 import numpy as np
 
 from data.detection import Sample, clip
+from data.effects import Effects
 from data.resize import Geometry, fit, resize
 from data.settings import AugmentSettings
 from data.warp import Window, area, random_colour, random_warp
 
-# (sample, window, policy, settings, rng, out) -> boxes, their whole areas, ignore, content: see _fused
-Engine = Callable[
-    [Sample, Window, str, AugmentSettings, np.random.Generator, np.ndarray],
-    tuple[np.ndarray, np.ndarray, np.ndarray, Window],
-]
 ASPECT_SHARE = 0.25  # a crop gives each axis between 1/4 and 3/4 of the (logarithmic) reduction of the area
 
 
@@ -53,11 +49,7 @@ class Augment:
 
     def __init__(self, settings: AugmentSettings, policy: str) -> None:
         self.settings, self.policy = settings, policy
-        self._change: Engine = _fused
-        if settings.engine == "albumentations":
-            from data.albumentations_chain import Chain  # slow to import, and only this engine needs it
-
-            self._change = Chain(settings)
+        self._effects = Effects(settings.albumentations)
 
     def __call__(
         self, sample: Sample, rng: np.random.Generator, another: Callable[[], Sample], out: np.ndarray
@@ -105,15 +97,24 @@ class Augment:
 
     def _one(self, sample: Sample, window: Window, policy: str, rng: np.random.Generator, out: np.ndarray) -> Placed:
         """One frame's window changed into `out`; objects cut too far become regions to ignore."""
-        boxes, whole, ignore, content = self._change(sample, window, policy, self.settings, rng, out)
-        low, high = np.array(content[:2] * 2, np.float32), np.array(content[2:] * 2, np.float32)
+        warp = random_warp(window, (out.shape[0], out.shape[1]), policy, self.settings, rng)
+        warp.image(sample.image, out)
+        x1, y1, x2, y2 = warp.content
+        picture = out[y1:y2, x1:x2]  # padding stays grey
+        colour = random_colour(self.settings, rng)
+        if colour is not None:
+            cv2.transform(picture, colour, dst=picture)
+        self._effects(picture, rng)
+
+        boxes, ignore = warp.objects(sample.boxes), warp.regions(sample.ignore)
+        low, high = np.array([x1, y1] * 2, np.float32), np.array([x2, y2] * 2, np.float32)
         inside, regions = np.clip(boxes, low, high), np.clip(ignore, low, high)
-        left = area(inside) / np.maximum(whole, 1e-9)
+        left = area(inside) / np.maximum(area(boxes), 1e-9)
         seen = _visible(inside)
         kept = seen & (left >= self.settings.min_visible)
-        ignore = np.concatenate([regions[_visible(regions)], inside[seen & ~kept]])
+        uncounted = np.concatenate([regions[_visible(regions)], inside[seen & ~kept]])
         geometry = fit(sample.source, (out.shape[0], out.shape[1]), policy)
-        return Placed(out, inside[kept], sample.labels[kept], ignore, sample.frame, geometry)
+        return Placed(out, inside[kept], sample.labels[kept], uncounted, sample.frame, geometry)
 
 
 def crop_window(boxes: np.ndarray, hw: tuple[int, int], min_area: float, rng: np.random.Generator) -> Window:
@@ -139,26 +140,6 @@ def _random_window(image: np.ndarray, width: float, height: float, rng: np.rando
     x = int(rng.integers(max(0, full_width - x_span) + 1))
     y = int(rng.integers(max(0, full_height - y_span) + 1))
     return x, y, min(full_width, x + x_span), min(full_height, y + y_span)
-
-
-def _fused(
-    sample: Sample,
-    window: Window,
-    policy: str,
-    settings: AugmentSettings,
-    rng: np.random.Generator,
-    out: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Window]:
-    """Draw the window into `out`. Returns, in its pixels: the objects' boxes [n, 4], their areas [n] before anything
-    was cut off, the regions to ignore [m, 4], and the part of `out` the picture covers."""
-    warp = random_warp(window, (out.shape[0], out.shape[1]), policy, settings, rng)
-    warp.image(sample.image, out)
-    colour = random_colour(settings, rng)
-    if colour is not None:
-        x1, y1, x2, y2 = warp.content  # padding stays grey
-        cv2.transform(out[y1:y2, x1:x2], colour, dst=out[y1:y2, x1:x2])
-    boxes = warp.objects(sample.boxes)
-    return boxes, area(boxes), warp.regions(sample.ignore), warp.content
 
 
 def _joined(first: Placed, parts: list[Placed]) -> Placed:

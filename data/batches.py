@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augment import Augment, Placed, place
-from data.detection import KittiDataset
+from data.detection import DetectionDataset
 from data.resize import Geometry
 from data.settings import AugmentSettings
 
@@ -171,7 +171,7 @@ def collate(placed: Sequence[Placed], images: np.ndarray) -> Batch:
 class Prepared(Dataset[Batch]):
     """The dataset as the DataLoader's workers see it: a list of requests in, a Batch out."""
 
-    def __init__(self, dataset: KittiDataset, policy: str, augment: AugmentSettings | None) -> None:
+    def __init__(self, dataset: DetectionDataset, policy: str, augment: AugmentSettings | None) -> None:
         self.dataset, self.policy = dataset, policy
         self.augment = Augment(augment, policy) if augment else None
 
@@ -201,7 +201,7 @@ class Loader(DataLoader[Batch]):
 
 
 def make_loader(
-    dataset: KittiDataset,
+    dataset: DetectionDataset,
     sampler: BatchSampler,
     *,
     policy: str = "stretch",

@@ -20,6 +20,7 @@ import numpy as np
 
 from data.images import image_size, read_image
 from data.resize import fit, resize
+from system.files import write_bytes
 
 GB = 1024**3
 log = logging.getLogger(__name__)
@@ -143,15 +144,11 @@ class DiskCache:
         return image, source
 
     def _keep(self, image: np.ndarray, file: Path) -> None:
-        partial = file.with_name(f"{file.name}.{os.getpid()}.part")
         try:
-            partial.write_bytes(image.tobytes())
-            os.replace(partial, file)  # whole or not at all, whoever else is writing it
+            write_bytes(file, image.tobytes())
         except OSError as error:
             self._full = True
             log.warning("image cache: %s cannot be written (%s); frames are decoded every time", file, error.strerror)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _remove_stale(self) -> None:
         """Delete what was kept of earlier states of these images, and parts a killed process left."""

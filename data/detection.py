@@ -1,4 +1,4 @@
-"""A KITTI-layout folder as samples: ROOT/training/{image_2,label_2}, images .png or .jpg."""
+"""The frames of a split as samples, from any of the formats of data/formats."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from data.annotation import Annotation, Box, DatasetError
 from data.cache import GB, CacheSpec
-from data.formats.kitti import Label, class_set, read_labels
+from data.formats import open_source
 from data.images import read_image
 from data.resize import fit
 from data.settings import DataSettings
 
-SPLITS = Path(__file__).parent / "splits"  # the Chen split: 3,712 frames to train, 3,769 to validate
-SUFFIXES = (".png", ".jpg", ".jpeg")
-
 log = logging.getLogger(__name__)
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used as it is; the message says what, where and how to mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +41,9 @@ class Sample:
         return self.original or (self.image.shape[0], self.image.shape[1])
 
 
-class KittiDataset:
-    """Frames of one split. Labels are read and checked when it is made, images when asked for.
-
-    `split` is the name of a list in ROOT/ImageSets, else `train` or `val` (the built-in Chen lists), or `all`.
+class DetectionDataset:
+    """Frames of one split of the data at `root`. Annotations are read and checked when it is made, images when asked
+    for. `classes` means what the format of the data says.
     """
 
     def __init__(
@@ -61,20 +54,13 @@ class KittiDataset:
         allow_missing: bool = False,
         cache: CacheSpec | None = None,
     ) -> None:
-        self.root = Path(root)
-        self.class_set = class_set(classes)
-        images, labels = self.root / "training" / "image_2", self.root / "training" / "label_2"
-        for folder in (images, labels):
-            if not folder.is_dir():
-                raise DatasetError(f"{folder}: no such folder; a KITTI dataset has ROOT/training/image_2 and label_2")
-        self._images = {p.stem: p for s in reversed(SUFFIXES) for p in images.glob(f"*{s}")}
-        self._label_folder = labels
-        present = {path.stem for path in labels.glob("*.txt")} & self._images.keys()
-        listed = self._listed(split)
-        self.missing = tuple(frame for frame in listed if frame not in present)
-        self.frames = tuple(frame for frame in listed if frame in present)
-        self._report_missing(split, len(listed), allow_missing)
-        self._read_labels()
+        self.source = open_source(root)
+        self.class_set = self.source.class_set(classes)
+        listed = self.source.frames(split)
+        self.frames = tuple(frame for frame in listed if self.source.has(frame))
+        self.missing = tuple(frame for frame in listed if not self.source.has(frame))
+        self._report_missing(split, allow_missing)
+        self._read_annotations()
         self.cache = cache.open([self.image_path(frame) for frame in self.frames]) if cache else None
 
     def __len__(self) -> int:
@@ -96,59 +82,50 @@ class KittiDataset:
         return Sample(image, boxes[objects], labels[objects], boxes[~objects], frame, source)
 
     def image_path(self, frame: str) -> Path:
-        return self._images[frame]
+        return self.source.image_path(frame)
 
-    def label_path(self, frame: str) -> Path:
-        return self._label_folder / f"{frame}.txt"
+    def annotations(self, frame: str) -> Sequence[Annotation]:
+        """All that is annotated in a frame, whatever its class, as it stands in the file."""
+        return self.source.annotations(frame)
 
-    def _listed(self, split: str) -> list[str]:
-        for path in (self.root / "ImageSets" / f"{split}.txt", SPLITS / f"{split}.txt"):
-            if path.is_file():
-                return list(dict.fromkeys(path.read_text(encoding="utf-8-sig").split()))
-        if split == "all":
-            return sorted(self._images.keys() | {path.stem for path in self._label_folder.glob("*.txt")})
-        raise DatasetError(f"split {split!r}: expected train, val, all, or a list {self.root}/ImageSets/{split}.txt")
-
-    def _report_missing(self, split: str, listed: int, allow_missing: bool) -> None:
+    def _report_missing(self, split: str, allow_missing: bool) -> None:
+        root, listed = self.source.root, len(self.frames) + len(self.missing)
         if self.missing:
-            text = (
-                f"{self.root}: {len(self.missing)} of {listed} frames of split {split!r} lack their image or label file"
-            )
+            text = f"{root}: {len(self.missing)} of {listed} frames of split {split!r} lack their image or label file"
             text += f" (first: {', '.join(self.missing[:3])})"
             if not allow_missing:
                 mend = f"complete the data, list what is there in ImageSets/{split}.txt, or set allow_missing"
                 raise DatasetError(f"{text}; {mend}")
             log.warning("%s; they are left out", text)
         if not self.frames:
-            raise DatasetError(f"{self.root}: split {split!r} has no frames")
+            raise DatasetError(f"{root}: split {split!r} has no frames")
 
-    def _read_labels(self) -> None:
-        """All labels in flat arrays: thousands of small ones would be copied into every worker page by page."""
-        rows: list[Label] = []
-        starts, labels = [0], []
+    def _read_annotations(self) -> None:
+        """Those that count, in flat arrays: thousands of small ones would be copied into every worker page by page."""
+        starts, boxes, targets = [0], list[Box](), list[int]()
         for frame in self.frames:
-            for number, label in enumerate(read_labels(self.label_path(frame)), 1):
-                x1, y1, x2, y2 = label.box
+            for number, annotation in enumerate(self.annotations(frame), 1):
+                x1, y1, x2, y2 = annotation.box
                 if x2 < x1 or y2 < y1:
-                    found = f"object {number} ({label.name}) has x1 {x1} x2 {x2} y1 {y1} y2 {y2}"
-                    raise DatasetError(f"{self.label_path(frame)}: {found}, expected x1 <= x2 and y1 <= y2")
-                index = self.class_set.index(label.name)
-                if index is not None:
-                    rows.append(label)
-                    labels.append(index)
-            starts.append(len(rows))
+                    found = f"object {number} ({annotation.name}) has x1 {x1} x2 {x2} y1 {y1} y2 {y2}"
+                    raise DatasetError(f"{self.source.where(frame)}: {found}, expected x1 <= x2 and y1 <= y2")
+                target = self.class_set.target(annotation)
+                if target is not None:
+                    boxes.append(annotation.box)
+                    targets.append(target)
+            starts.append(len(boxes))
         self._start = np.array(starts, np.int64)
-        self._boxes = np.array([label.box for label in rows], np.float32).reshape(-1, 4)
-        self._labels = np.array(labels, np.int64)
+        self._boxes = np.array(boxes, np.float32).reshape(-1, 4)
+        self._labels = np.array(targets, np.int64)
 
 
-def open_dataset(settings: DataSettings, split: str, training: bool) -> KittiDataset:
+def open_dataset(settings: DataSettings, split: str, training: bool) -> DetectionDataset:
     """The dataset as the settings want it; only frames that are read every epoch, those trained on, are cached."""
     cache = None
     if training and settings.cache != "none":
         folder = Path(settings.cache_dir or Path(settings.root) / "cached_images")
         cache = CacheSpec(settings.cache, settings.cache_limit_gb * GB, settings.cache_max_side, folder)
-    return KittiDataset(settings.root, split, settings.classes, settings.allow_missing, cache)
+    return DetectionDataset(settings.root, split, settings.classes, settings.allow_missing, cache)
 
 
 def clip(boxes: np.ndarray, labels: np.ndarray, hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

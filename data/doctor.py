@@ -20,11 +20,22 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.detection import SPLITS, SUFFIXES
-from data.formats.kitti import CLASSES, DONT_CARE, Label, LabelError, parse_label
+from data.formats.kitti import (
+    CLASSES,
+    DONT_CARE,
+    IMAGE_SUFFIXES,
+    IMAGES,
+    LABELS,
+    LISTS,
+    SPLITS,
+    Label,
+    LabelError,
+    parse_label,
+)
 from data.images import ImageError, read_image
+from system.command import Parser, count, exit_status
+from system.files import write_text
 
-IMAGES, LABELS = Path("training/image_2"), Path("training/label_2")
 TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, those of converters often one further
 # Lower edges of the bins of box heights; KITTI counts objects from 25 px, easy ones from 40 px.
 HEIGHTS = {0: "0-12", 12: "12-25", 25: "25-40", 40: "40-64", 64: "64-100", 100: "100-160", 160: "160-256", 256: "256-"}
@@ -66,7 +77,7 @@ class Report:
 
 def examine(root: Path, workers: int) -> Report:
     """The whole dataset. Raises ValueError when there is none."""
-    images, labels = _files(root / IMAGES, SUFFIXES), _files(root / LABELS, (".txt",))
+    images, labels = _files(root / IMAGES, IMAGE_SUFFIXES), _files(root / LABELS, (".txt",))
     if not images and not labels:
         raise ValueError(f"{root}: nothing in {IMAGES} and {LABELS}; ROOT is the folder that holds training/")
     report = Report(str(root), sum(map(len, images.values())), len(labels))
@@ -113,7 +124,7 @@ def _examine_frame(
             message = f"{images[0].name} is used, remove one of them"
             problems.append(Problem("two images for one frame", str(other.relative_to(root)), None, message))
     else:
-        message = f"no image {frame}{' or '.join(SUFFIXES[:2])} in {IMAGES}"
+        message = f"no image {frame}{' or '.join(IMAGE_SUFFIXES[:2])} in {IMAGES}"
         problems.append(Problem("label without an image", str(LABELS / f"{frame}.txt"), None, message))
     if labels is None:
         message = f"no {LABELS / frame}.txt; a frame without objects has an empty file"
@@ -170,7 +181,7 @@ def _examine_splits(root: Path, complete: set[str]) -> tuple[dict[str, int], lis
 
     A list named `test` belongs to KITTI's testing/ folder, which has no labels: only doubles are looked for in it.
     """
-    own = {path.stem: path for path in sorted((root / "ImageSets").glob("*.txt"))}
+    own = {path.stem: path for path in sorted((root / LISTS).glob("*.txt"))}
     built_in = {name: SPLITS / f"{name}.txt" for name in ("train", "val") if name not in own}
     problems: list[Problem] = []
     lines_of: dict[str, dict[str, int]] = {}
@@ -244,42 +255,27 @@ def _bars(counts: dict[str, int]) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m data.doctor", description="Find what is wrong with a dataset in KITTI's layout."
-    )
+    parser = Parser(prog="python -m data.doctor", description="Find what is wrong with a dataset in KITTI's layout.")
     parser.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds training/ (and ImageSets/)")
     parser.add_argument("--json", metavar="OUT", help="write the report, every problem included, as JSON; - prints it")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (%(default)s)")
+    parser.add_argument("--workers", type=count, default=os.cpu_count(), metavar="N", help="threads (%(default)s)")
     parser.add_argument("--all", action="store_true", help=f"show every problem, not the first {SHOWN} of each kind")
     args = parser.parse_args(argv)
-    try:
-        if args.workers < 1:
-            raise ValueError(f"--workers {args.workers}: use 1 or more")
-        if args.json and not Path(args.json).absolute().parent.is_dir():  # said before minutes of work, not after
-            raise ValueError(f"--json {args.json}: no such folder; make it first")
-        report = examine(args.root, args.workers)
-        as_json = json.dumps(report.to_json(), indent=2)
-        if args.json == "-":
-            print(as_json)
-        else:
-            print(text(report, None if args.all else SHOWN))
-            if args.json:
-                _write(Path(args.json), as_json)
-    except KeyboardInterrupt:
-        return 130
-    except OSError as error:
-        print(f"error: {error.filename or args.root}: {error.strerror}", file=sys.stderr)
-        return 2
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.json and not Path(args.json).absolute().parent.is_dir():  # said before minutes of work, not after
+        raise ValueError(f"--json {args.json}: no such folder; make it first")
+    report = examine(args.root, args.workers)
+    as_json = json.dumps(report.to_json(), indent=2)
+    if args.json == "-":
+        print(as_json)
+    else:
+        print(text(report, None if args.all else SHOWN))
+        if args.json:
+            write_text(args.json, as_json + "\n")
     return 1 if report.problems else 0
-
-
-def _write(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(content + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

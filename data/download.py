@@ -24,7 +24,12 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from data.formats.kitti import IMAGE_SUFFIXES
+from data.formats.kitti import IMAGES as IMAGE_FOLDER
+from data.formats.kitti import LABELS as LABEL_FOLDER
 from data.transfer import CHUNK, DownloadError, check_space, fetch
+from system.command import Parser, exit_status
+from system.files import replacing
 
 OFFICIAL = "https://s3.eu-central-1.amazonaws.com/avg-kitti/"
 LICENCE = """\
@@ -49,11 +54,11 @@ class Archive:
 
     def count(self, root: Path) -> int:
         folder = root / self.folder
-        return sum(path.suffix in {".png", ".jpg", ".txt"} for path in folder.iterdir()) if folder.is_dir() else 0
+        return sum(path.suffix in (*IMAGE_SUFFIXES, ".txt") for path in folder.iterdir()) if folder.is_dir() else 0
 
 
-LABELS = Archive("data_object_label_2.zip", "training/label_2", 7481, headroom=64_000_000)
-IMAGES = Archive("data_object_image_2.zip", "training/image_2", 7481, headroom=2 * BATCH)
+LABELS = Archive("data_object_label_2.zip", str(LABEL_FOLDER), 7481, headroom=64_000_000)
+IMAGES = Archive("data_object_image_2.zip", str(IMAGE_FOLDER), 7481, headroom=2 * BATCH)
 
 
 class _Damaged(Exception):
@@ -159,10 +164,8 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -> Non
     if target.is_file() and target.stat().st_size == member.file_size:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    with archive.open(member) as source, temporary.open("wb") as file:
+    with replacing(target) as partial, archive.open(member) as source, partial.open("wb") as file:
         shutil.copyfileobj(source, file, CHUNK)
-    os.replace(temporary, target)
 
 
 def _bar(what: str, total: int) -> tqdm:
@@ -195,7 +198,7 @@ def _alone_in(root: Path) -> Iterator[None]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data.download",
         description="Fetch the KITTI object data into ROOT: 12.6 GB to transfer, 13.2 GB of free disk.\n"
         "Started again, it goes on where it stopped.",
@@ -207,21 +210,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--url", default=OFFICIAL, metavar="BASE", help="a mirror (default: KITTI's own bucket)")
     args = parser.parse_args(argv)
     print(LICENCE, flush=True)
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not args.url.startswith(("http://", "https://")):
+        raise DownloadError(f"--url {args.url}: expected http://... or https://...")
     try:
-        if not args.url.startswith(("http://", "https://")):
-            raise DownloadError(f"--url {args.url}: expected http://... or https://...")
         download(args.root, (LABELS,) if args.labels_only else (LABELS, IMAGES), args.url)
     except KeyboardInterrupt:
         print("\ninterrupted; what came is kept, the same command goes on", file=sys.stderr)
         return 130
-    except DownloadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except DownloadError:
+        raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         mend = "make room and run the same command again" if full else "choose a folder that you may write to"
-        print(f"error: {error.filename or args.root}: {error.strerror}; {mend}", file=sys.stderr)
-        return 2
+        raise DownloadError(f"{error.filename or args.root}: {error.strerror}; {mend}") from error
     print(f"Done. See that all is well with: python -m data.doctor {args.root}")
     return 0
 

@@ -1,6 +1,6 @@
 """Pictures of what training sees: augmented frames with their boxes and, hatched, the regions to ignore.
 
-python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--engine albumentations] [--mosaic 1]
+python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--mosaic 1] [--albumentations RandomRain]
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import numpy as np
 
 from data.anchors import parse_size
 from data.batches import Batch, BatchSampler, make_loader
-from data.detection import KittiDataset
+from data.detection import DetectionDataset
+from data.effects import check
 from data.settings import AugmentSettings
+from system.command import Parser, count, exit_status, fraction, names
 
 COLOURS = (
     *((255, 200, 0), (255, 120, 0), (200, 60, 0), (0, 220, 60)),
@@ -24,7 +26,7 @@ COLOURS = (
 GREY = (210, 210, 210)
 
 
-def draw(batch: Batch, number: int, names: tuple[str, ...]) -> np.ndarray:
+def draw(batch: Batch, number: int, classes: tuple[str, ...]) -> np.ndarray:
     """Picture `number` of the batch, uint8 [H, W, 3] RGB, twice its size, with its targets on it."""
     zoom, targets = 2, batch.targets
     image = batch.images[number].permute(1, 2, 0).numpy()
@@ -36,7 +38,7 @@ def draw(batch: Batch, number: int, names: tuple[str, ...]) -> np.ndarray:
     for (x1, y1, x2, y2), label in zip(boxes, targets.labels[mine].tolist(), strict=True):
         colour = COLOURS[label % len(COLOURS)]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2)
-        cv2.putText(canvas, names[label], (x1, y1 - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+        cv2.putText(canvas, classes[label], (x1, y1 - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     return canvas
 
 
@@ -49,35 +51,44 @@ def _hatch(canvas: np.ndarray, box: list[int]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data.overlays", description="Save pictures of augmented frames.")
-    parser.add_argument("root", type=Path, help="KITTI-layout data set")
+    parser = Parser(prog="python -m data.overlays", description="Save pictures of augmented frames.")
+    parser.add_argument("root", type=Path, help="data set")
     parser.add_argument("--split", default="train", help="train, val, all or a list in ROOT/ImageSets")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--count", type=count, default=20)
     parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
     parser.add_argument("--classes", default="kitti8", help="kitti8, kitti3, or names with commas")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", choices=("fused", "albumentations"), default="fused")
-    parser.add_argument("--mosaic", type=float, default=0.0, help="probability")
-    parser.add_argument("--mixup", type=float, default=0.0, help="probability")
+    parser.add_argument("--mosaic", type=fraction, default=0.0, help="probability")
+    parser.add_argument("--mixup", type=fraction, default=0.0, help="probability")
+    parser.add_argument("--albumentations", type=effects, default=(), metavar="NAME[,NAME...]", help="its transforms")
     options = parser.parse_args(arguments)
+    return exit_status(lambda: _run(options))
+
+
+def effects(text: str) -> tuple[str, ...]:
+    """An argument that lists transforms of albumentations."""
+    wanted = names(text)
     try:
-        dataset = KittiDataset(options.root, options.split, options.classes, allow_missing=True)
-        settings = AugmentSettings(engine=options.engine, mosaic=options.mosaic, mixup=options.mixup)
-        sampler = BatchSampler(len(dataset), 1, options.size, seed=options.seed)
-        options.out.mkdir(parents=True, exist_ok=True)
-        loader = make_loader(dataset, sampler, policy=options.resize, augment=settings)
-        for number, batch in zip(range(options.count), loader, strict=False):
-            path = options.out / f"{number:03d}_{batch.ids[0]}.png"
-            picture = cv2.cvtColor(draw(batch, 0, dataset.class_set.names), cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(path), picture):
-                raise OSError(f"{path}: the picture could not be written; is the disk full or the folder read-only?")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        check(wanted)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return wanted
+
+
+def _run(options: argparse.Namespace) -> None:
+    dataset = DetectionDataset(options.root, options.split, options.classes, allow_missing=True)
+    settings = AugmentSettings(mosaic=options.mosaic, mixup=options.mixup, albumentations=options.albumentations)
+    sampler = BatchSampler(len(dataset), 1, options.size, seed=options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    loader = make_loader(dataset, sampler, policy=options.resize, augment=settings)
+    for number, batch in zip(range(options.count), loader, strict=False):
+        path = options.out / f"{number:03d}_{batch.ids[0]}.png"
+        picture = cv2.cvtColor(draw(batch, 0, dataset.class_set.names), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(path), picture):
+            raise OSError(f"{path}: the picture could not be written; is the disk full or the folder read-only?")
     print(f"{min(options.count, len(dataset))} pictures in {options.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from data.effects import Wanted, check
 
 
 class Settings(BaseModel):
@@ -16,9 +18,6 @@ class Settings(BaseModel):
 class AugmentSettings(Settings):
     """Random changes of the training images. Every probability or strength at 0 switches its part off."""
 
-    engine: Literal["fused", "albumentations"] = Field(
-        "fused", description="fused: crop, rotation, flip and resize as one warp (fast); albumentations: one by one"
-    )
     crop: float = Field(0.5, ge=0, le=1, description="probability of a random crop that keeps objects")
     crop_min_area: float = Field(0.4, gt=0, le=1, description="smallest share of the image area a crop is drawn with")
     min_visible: float = Field(
@@ -31,6 +30,15 @@ class AugmentSettings(Settings):
     value: float = Field(0.4, ge=0, le=1, description="largest exposure change, as a share")
     mosaic: float = Field(0.0, ge=0, le=1, description="probability of composing four frames into one")
     mixup: float = Field(0.0, ge=0, le=1, description="probability of blending two frames")
+    albumentations: tuple[str | dict[str, dict[str, Any]], ...] = Field(
+        (), description="its pixel and weather transforms, done last: [{MotionBlur: {p: 0.1}}, {RandomRain: {p: 0.05}}]"
+    )
+
+    @field_validator("albumentations")
+    @classmethod
+    def _can_be_done(cls, value: tuple[Wanted, ...]) -> tuple[Wanted, ...]:
+        check(value)
+        return value
 
 
 class DataSettings(Settings):

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from system.files import write_text
+
 TIMEOUT = 30.0  # seconds without a byte until the line counts as broken
 CHUNK = 1 << 20
 TRIES = 8  # in a row without a new byte
@@ -167,9 +169,7 @@ def _resume_point(part: Path) -> tuple[int, int, str | None]:
 
 
 def _write_state(part: Path, size: int, validator: str) -> None:
-    temporary = _state_file(part).with_suffix(".tmp")
-    temporary.write_text(json.dumps({"size": size, "validator": validator}))
-    os.replace(temporary, _state_file(part))
+    write_text(_state_file(part), json.dumps({"size": size, "validator": validator}))
 
 
 def _discard(part: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backbones.pretrained import load_pretrained
 from data.batches import Batch, BatchSampler, Targets, make_loader
-from data.detection import KittiDataset, open_dataset
+from data.detection import DetectionDataset, open_dataset
 from detector.config import Config
 from detector.evaluation.validation import validate
 from detector.inference.trained import about
@@ -35,7 +35,7 @@ class DetectionTask(Task[Config]):
     chart: ClassVar[Chart] = Chart("ap", _scale)
 
     @cached_property
-    def _splits(self) -> tuple[KittiDataset, KittiDataset]:
+    def _splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """The training split and the validation split: both opened at once, so that a fault in either is told early."""
         data = self.config.data
         train = open_dataset(data, data.train_split, training=True)

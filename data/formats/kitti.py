@@ -1,7 +1,9 @@
-"""The KITTI object label and result format: one object a line, 15 fields, results with a 16th (the score).
+"""KITTI's files: labels and results, one object a line of 15 fields, with a 16th (the score) in results; its folders.
 
 Car 0.00 0 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57 [0.93]
 name truncation occlusion alpha   x1 y1 x2 y2   height width length   x y z   rotation_y  score
+
+ROOT/training/image_2/000000.png, ROOT/training/label_2/000000.txt, ROOT/ImageSets/train.txt, ROOT/testing/image_2
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from data.annotation import Annotation, ClassSet, DatasetError
+from system.files import write_text
 
 CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
 DONT_CARE = "DontCare"
 
-# The devkit's pairs: where only one of the two is trained or evaluated, the other is neither right nor wrong.
-NEIGHBOURS = {"Car": "Van", "Van": "Car", "Pedestrian": "Person_sitting", "Person_sitting": "Pedestrian"}
+# The devkit's pairs: where the first is evaluated, taking the second is neither right nor wrong.
+NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}
 CLASS_SETS = {"kitti8": CLASSES, "kitti3": ("Car", "Pedestrian", "Cyclist")}
 
 FIELDS = (
@@ -27,13 +31,11 @@ FIELDS = (
 )
 _CANONICAL = {name.lower(): name for name in (*CLASSES, DONT_CARE)}
 
-Difficulty = Literal["easy", "moderate", "hard"]
-# (name, smallest box height in pixels (exclusive), largest occlusion, largest truncation): the devkit's limits.
-_LIMITS: tuple[tuple[Difficulty, float, int, float], ...] = (
-    ("easy", 40, 0, 0.15),
-    ("moderate", 25, 1, 0.30),
-    ("hard", 25, 2, 0.50),
-)
+IMAGES, LABELS, TEST_IMAGES = Path("training/image_2"), Path("training/label_2"), Path("testing/image_2")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")  # of two images for one frame, the one whose suffix comes first is taken
+LISTS = Path("ImageSets")
+WANTED = f"a KITTI dataset has ROOT/{IMAGES} and {LABELS.name}"  # for messages
+SPLITS = Path(__file__).parents[1] / "splits"  # the Chen split: 3,712 frames to train, 3,769 to validate
 
 
 class LabelError(ValueError):
@@ -41,18 +43,17 @@ class LabelError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
-    """One object. `box` is x1, y1, x2, y2 in pixels, float64 straight from the text."""
+class Label(Annotation):
+    """One line: an Annotation with the 3D fields. DontCare is a region to ignore by its name alone."""
 
-    name: str
-    box: tuple[float, float, float, float]
-    truncation: float = -1.0
-    occlusion: int = -1
     alpha: float = -10.0
     dimensions: tuple[float, float, float] = (-1.0, -1.0, -1.0)
     location: tuple[float, float, float] = (-1000.0, -1000.0, -1000.0)
     rotation_y: float = -10.0
-    score: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name == DONT_CARE:
+            object.__setattr__(self, "ignore", True)
 
 
 def parse_label(line: str, where: str) -> Label:
@@ -65,10 +66,10 @@ def parse_label(line: str, where: str) -> Label:
         known = ", ".join((*CLASSES, DONT_CARE))
         raise LabelError(f"{where}: unknown class {_shown(fields[0])}, expected one of {known}")
     try:
-        numbers = [float(field) for field in fields[1:]]
+        numbers = list(map(float, fields[1:]))
     except ValueError:
         raise _bad_number(fields, where) from None
-    if not all(map(math.isfinite, numbers)) or "_" in "".join(fields[1:]):  # float() reads 1_0 as 10
+    if not all(map(math.isfinite, numbers)) or line.count("_") != fields[0].count("_"):  # float() reads 1_0 as 10
         raise _bad_number(fields, where)
     if numbers[1] != int(numbers[1]):
         raise LabelError(f"{where}: occlusion is {_shown(fields[2])}, expected a whole number (-1, 0, 1, 2 or 3)")
@@ -82,14 +83,24 @@ def parse_label(line: str, where: str) -> Label:
         (height, width, length),
         (x, y, z),
         rotation_y,
-        numbers[14] if len(numbers) == 15 else None,
+        score=numbers[14] if len(numbers) == 15 else None,
     )
 
 
-def read_labels(path: str | os.PathLike[str]) -> list[Label]:
-    """The objects of a label or result file, in file order. Blank lines are skipped; an empty file has none."""
+def read_labels(path: str | os.PathLike[str], scored: bool = False) -> list[Label]:
+    """The objects of a label or result file, in file order. Blank lines are skipped; an empty file has none.
+
+    `scored` asks for a score in every line, as results have it.
+    """
+    labels = []
     with open(path, encoding="utf-8-sig", errors="replace") as file:  # -sig: some editors put a byte order mark first
-        return [parse_label(line, f"{path}:{number}") for number, line in enumerate(file, 1) if not line.isspace()]
+        for number, line in enumerate(file, 1):
+            if not line.isspace():
+                labels.append(parse_label(line, f"{path}:{number}"))
+                if scored and labels[-1].score is None:
+                    expected = "expected a 16th field with the score of the detection"
+                    raise LabelError(f"{path}:{number}: found no score, {expected}")
+    return labels
 
 
 def format_label(label: Label) -> str:
@@ -115,38 +126,7 @@ def format_label(label: Label) -> str:
 
 def write_labels(path: str | os.PathLike[str], labels: Iterable[Label]) -> None:
     """Write a label or result file; the file appears whole or not at all. No labels make an empty file."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text("".join(format_label(label) + "\n" for label in labels), encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def difficulty(label: Label) -> Difficulty | None:
-    """The easiest of KITTI's difficulties whose limits the object meets; None where even `hard` does not count it."""
-    if label.name == DONT_CARE:
-        return None
-    height = label.box[3] - label.box[1]
-    for name, min_height, max_occlusion, max_truncation in _LIMITS:
-        if height > min_height and label.occlusion <= max_occlusion and label.truncation <= max_truncation:
-            return name
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassSet:
-    """The classes to detect, in order, and the names whose objects are regions to ignore."""
-
-    names: tuple[str, ...]
-    ignored: frozenset[str]
-
-    def index(self, name: str) -> int | None:
-        """Position of a class in `names`; -1 for a region to ignore; None for background."""
-        if name in self.names:
-            return self.names.index(name)
-        return -1 if name in self.ignored else None
+    write_text(Path(path), "".join(format_label(label) + "\n" for label in labels))
 
 
 def class_set(spec: str | Sequence[str]) -> ClassSet:
@@ -166,8 +146,66 @@ def class_set(spec: str | Sequence[str]) -> ClassSet:
         names.append(name)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"classes: {', '.join(names) or 'nothing'} given; name one or more classes, each of them once")
-    neighbours = {NEIGHBOURS[name] for name in names if name in NEIGHBOURS} - set(names)
+    pairs = [*NEIGHBOURS.items(), *((second, first) for first, second in NEIGHBOURS.items())]
+    neighbours = {neighbour for name, neighbour in pairs if name in names} - set(names)
     return ClassSet(tuple(names), frozenset({DONT_CARE, *neighbours}))
+
+
+class KittiSource:
+    """The data set at ROOT. A split is a list in ROOT/ImageSets, else `train` or `val` (the built-in Chen lists), or
+    `all`."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._images = image_files(self.root / IMAGES)
+        self._labelled = {path.stem for path in (self.root / LABELS).glob("*.txt")}
+
+    def frames(self, split: str) -> tuple[str, ...]:
+        for folder in (self.root / IMAGES, self.root / LABELS):
+            if not folder.is_dir():
+                raise DatasetError(f"{folder}: no such folder; {WANTED}")
+        return frames_of_split(self.root, split, self._images.keys() | self._labelled)
+
+    def has(self, frame: str) -> bool:
+        return frame in self._images and frame in self._labelled
+
+    def image_path(self, frame: str) -> Path:
+        return self._images[frame]
+
+    def label_path(self, frame: str) -> Path:
+        return self.root / LABELS / f"{frame}.txt"
+
+    def annotations(self, frame: str) -> list[Label]:
+        return read_labels(self.label_path(frame))
+
+    def where(self, frame: str) -> str:
+        return str(self.label_path(frame))
+
+    def class_set(self, spec: str | Sequence[str]) -> ClassSet:
+        return class_set(spec)
+
+    def test_images(self) -> dict[str, Path]:
+        images = image_files(self.root / TEST_IMAGES)
+        if not images:
+            raise DatasetError(f"{self.root / TEST_IMAGES}: no image in it; the test split is read from there")
+        return images
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """The image of each frame in a folder, in the order of frames."""
+    found = {path.stem: path for suffix in reversed(IMAGE_SUFFIXES) for path in folder.glob(f"*{suffix}")}
+    return dict(sorted(found.items()))
+
+
+def frames_of_split(root: Path, split: str, everything: Iterable[str]) -> tuple[str, ...]:
+    """The frames of a split in the order of its list; `everything` is what `all` means where no list is called so."""
+    lists = (root / LISTS / f"{split}.txt", SPLITS / f"{split}.txt")
+    for path in lists:
+        if path.is_file():
+            return tuple(dict.fromkeys(path.read_text(encoding="utf-8-sig").split()))
+    if split == "all":
+        return tuple(sorted(everything))
+    raise DatasetError(f"split {split!r}: expected train, val, all, or a list {lists[0]}")
 
 
 def _number(value: float) -> str:

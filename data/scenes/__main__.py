@@ -9,12 +9,11 @@ from pathlib import Path
 
 from data.scenes.annotate import SMALLEST
 from data.scenes.write import check_clip, make_clip, make_scenes
+from system.command import Parser, count, exit_status
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m data.scenes", description="Make KITTI-format driving scenes out of nothing."
-    )
+    parser = Parser(prog="python -m data.scenes", description="Make KITTI-format driving scenes out of nothing.")
     parser.add_argument("root", metavar="ROOT", help="folder of the dataset: new, empty, or made by this command")
     parser.add_argument(
         "--frames", type=int, default=300, metavar="N", help="pictures to draw (default 300; 0: only the video)"
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=count,
         default=os.cpu_count() or 1,
         metavar="N",
         help="processes that draw (default: one a core)",
@@ -50,20 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"annotate objects from this height on, make the rest DontCare (default {SMALLEST:g}; KITTI easy: 40)",
     )
     options = parser.parse_args(arguments)
-    try:
-        if options.video:
-            check_clip(Path(options.video), options.video_frames)
-        if options.frames or not options.video:
-            words = options.root, options.frames, options.seed, options.val_share, options.workers
-            make_scenes(*words, smallest=options.min_height)
-        if options.video:
-            make_clip(options.video, options.video_frames, options.seed, smallest=options.min_height)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_status(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.video:
+        check_clip(Path(options.video), options.video_frames)
+    if options.frames or not options.video:
+        words = options.root, options.frames, options.seed, options.val_share, options.workers
+        make_scenes(*words, smallest=options.min_height)
+    if options.video:
+        make_clip(options.video, options.video_frames, options.seed, smallest=options.min_height)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.formats.kitti import write_labels
+from data.formats.kitti import IMAGES, LABELS, LISTS, write_labels
 from data.scenes.annotate import SMALLEST
 from data.scenes.camera import HEIGHT, WIDTH
 from data.scenes.painter import Frame, render
 from data.scenes.street import draw_street
+from system.files import replacing, write_bytes, write_text
 
 Item = TypeVar("Item")
 MARK = "scenes.json"  # says that a folder is ours, so that we may write into it again
+MOVIE = {"movflags": "faststart"}  # the index in front, so that it plays while it loads
 _STILLS, _CLIP = 0, 1  # so that the clip of a seed is not one of its stills
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
 _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG]
@@ -54,7 +56,7 @@ def make_scenes(
         raise ScenesError(f"val_share is {val_share}: give a share from 0 up to, but not including, 1")
     root = Path(root)
     _claim(root, {"seed": seed, "frames": frames, "smallest": smallest})
-    images, labels, lists = root / "training" / "image_2", root / "training" / "label_2", root / "ImageSets"
+    images, labels, lists = root / IMAGES, root / LABELS, root / LISTS
     for folder in images, labels, lists:
         folder.mkdir(parents=True, exist_ok=True)
     names = [f"{index:06d}" for index in range(frames)]
@@ -67,7 +69,7 @@ def make_scenes(
     in_val = [int((index + 1) * val_share) > int(index * val_share) for index in range(frames)]
     for split, wanted in (("train", False), ("val", True)):
         chosen = [name for name, val in zip(names, in_val, strict=True) if val is wanted]
-        _replace(lists / f"{split}.txt", "".join(f"{name}\n" for name in chosen).encode())
+        write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in chosen))
     return root
 
 
@@ -88,23 +90,19 @@ def make_clip(
     folder = clip_labels(path)
     _claim(folder, {"seed": seed, "frames": frames, "fps": fps, "smallest": smallest})
     _remove_stale(folder, {MARK, *(f"{index:06d}.txt" for index in range(frames))})
-    partial_file = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
-    try:
-        with av.open(str(partial_file), "w", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream("libx264", rate=fps, options={"crf": "17", "preset": "veryfast"})
-            # yuv420p, which every browser plays, wants even sides: a column and a row of the picture are repeated
-            stream.width, stream.height, stream.pix_fmt = WIDTH + WIDTH % 2, HEIGHT + HEIGHT % 2, "yuv420p"
-            moments = _drive(seed, frames, fps, smallest)
-            for index, frame in enumerate(_bar(moments, frames, "clip", progress)):
-                write_labels(folder / f"{index:06d}.txt", frame.labels)
-                padded = np.pad(frame.image, ((0, HEIGHT % 2), (0, WIDTH % 2), (0, 0)), mode="edge")
-                picture = av.VideoFrame.from_ndarray(padded, format="rgb24")
-                picture.pts, picture.time_base = index, Fraction(1, fps)
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
-        os.replace(partial_file, path)
-    finally:
-        partial_file.unlink(missing_ok=True)
+    # the container is named, as a partial file does not end in .mp4
+    with replacing(path) as partial_file, av.open(str(partial_file), "w", "mp4", MOVIE) as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "17", "preset": "veryfast"})
+        # yuv420p, which every browser plays, wants even sides: a column and a row of the picture are repeated
+        stream.width, stream.height, stream.pix_fmt = WIDTH + WIDTH % 2, HEIGHT + HEIGHT % 2, "yuv420p"
+        moments = _drive(seed, frames, fps, smallest)
+        for index, frame in enumerate(_bar(moments, frames, "clip", progress)):
+            write_labels(folder / f"{index:06d}.txt", frame.labels)
+            padded = np.pad(frame.image, ((0, HEIGHT % 2), (0, WIDTH % 2), (0, 0)), mode="edge")
+            picture = av.VideoFrame.from_ndarray(padded, format="rgb24")
+            picture.pts, picture.time_base = index, Fraction(1, fps)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
     return folder
 
 
@@ -137,7 +135,7 @@ def _drive(seed: int, frames: int, fps: int, smallest: float) -> Iterator[Frame]
 def _write_still(images: str, labels: str, seed: int, smallest: float, index: int) -> None:
     frame = still(seed, index, smallest)
     encoded = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), _PNG)[1]
-    _replace(Path(images, f"{index:06d}.png"), encoded.tobytes())
+    write_bytes(Path(images, f"{index:06d}.png"), encoded.tobytes())
     write_labels(Path(labels, f"{index:06d}.txt"), frame.labels)
 
 
@@ -163,7 +161,7 @@ def _claim(folder: Path, content: dict[str, float]) -> None:
     if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
         raise ScenesError(f"{folder}: is not empty and was not made here; give a new or an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / MARK, (json.dumps({"made_by": "data.scenes", **content}) + "\n").encode())
+    write_text(folder / MARK, json.dumps({"made_by": "data.scenes", **content}) + "\n")
 
 
 def _remove_stale(folder: Path, wanted: set[str] | dict[str, str]) -> None:
@@ -171,9 +169,3 @@ def _remove_stale(folder: Path, wanted: set[str] | dict[str, str]) -> None:
     for file in folder.glob("*.*"):
         if file.name not in wanted and file.is_file():
             file.unlink()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial_file = path.with_name(f".{path.name}.{os.getpid()}")
-    partial_file.write_bytes(content)
-    os.replace(partial_file, path)

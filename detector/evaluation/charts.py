@@ -50,7 +50,21 @@ Drawing = Callable[[Theme], Figure]
 
 def draw(drawing: Drawing) -> dict[str, bytes]:
     """PNG bytes by theme name."""
-    return {theme.name: _png(drawing(theme), theme) for theme in (LIGHT, DARK)}
+    return {theme.name: _png(finished(drawing, theme)) for theme in (LIGHT, DARK)}
+
+
+def finished(drawing: Drawing, theme: Theme = LIGHT) -> Figure:
+    """The figure with its titles and legends in the colours of the theme, ready to be saved or logged."""
+    figure = drawing(theme)
+    for axes in figure.axes:
+        axes.title.set(fontweight="bold", fontsize=11)
+        legend = axes.get_legend()
+        if legend:
+            legend.get_frame().set(facecolor=theme.paper, alpha=0.85, linewidth=0)
+            for text in (legend.get_title(), *legend.get_texts()):
+                text.set_color(theme.ink)
+                text.set_fontsize(9)
+    return figure
 
 
 def precision_recall(kitti: Mapping[str, Mapping[str, Curve]]) -> Drawing:
@@ -230,15 +244,7 @@ def _plain(axes: Axes, theme: Theme) -> None:
         text.set_color(theme.ink)
 
 
-def _png(figure: Figure, theme: Theme) -> bytes:
-    for axes in figure.axes:
-        axes.title.set(fontweight="bold", fontsize=11)
-        legend = axes.get_legend()
-        if legend:
-            legend.get_frame().set(facecolor=theme.paper, alpha=0.85, linewidth=0)
-            for text in (legend.get_title(), *legend.get_texts()):
-                text.set_color(theme.ink)
-                text.set_fontsize(9)
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=144, facecolor=theme.paper)
+    figure.savefig(stream, format="png", dpi=144, facecolor=figure.get_facecolor())
     return stream.getvalue()

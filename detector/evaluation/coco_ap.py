@@ -1,7 +1,8 @@
-"""COCO detection numbers of KITTI labels through pycocotools, the reference implementation.
+"""COCO detection numbers through pycocotools, the reference implementation.
 
-An object is an annotation with its own box area; each DontCare region is a crowd annotation of every class, so that it
-absorbs any number of detections that lie in it. Occlusion, truncation and height are not used.
+An object is an annotation with its own box area; a region to ignore is a crowd annotation of its class, or of every
+class if it is of none, so that it absorbs any number of detections that lie in it. Occlusion, truncation and height are
+not used.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data.formats.kitti import DONT_CARE
-from detector.evaluation.columns import NAMES, Columns
+from detector.evaluation.columns import Columns
 from detector.evaluation.matching import FloatArray
 
 STATS = (
@@ -87,14 +87,14 @@ def _datasets(
         "categories": [{"id": category, "name": name} for name, category in categories.items()],
     }
     objects: list[dict[str, Any]] = []
-    for image, name, box, _ in _rows(ground_truth):
-        if name == DONT_CARE:
+    for image, name, box, _, ignore in _rows(ground_truth):
+        if name in categories:
+            objects.append(_annotation(image, categories[name], box, iscrowd=int(ignore)))
+        elif ignore:
             objects.extend(_annotation(image, category, box, iscrowd=1) for category in categories.values())
-        elif name in categories:
-            objects.append(_annotation(image, categories[name], box, iscrowd=0))
     found = [
         {**_annotation(image, categories[name], box, iscrowd=0), "score": score}
-        for image, name, box, score in _rows(detections)
+        for image, name, box, score, _ in _rows(detections)
         if name in categories
     ]
     for numbered in (objects, found):
@@ -103,9 +103,10 @@ def _datasets(
     return {**shell, "annotations": objects}, {**shell, "annotations": found}
 
 
-def _rows(columns: Columns) -> Iterator[tuple[int, str, list[float], float]]:
-    names = [NAMES[code] for code in columns.name.tolist()]
-    return zip(columns.frame.tolist(), names, columns.boxes.tolist(), columns.scores.tolist(), strict=True)
+def _rows(columns: Columns) -> Iterator[tuple[int, str, list[float], float, bool]]:
+    names = [columns.names[code] for code in columns.name.tolist()]
+    rest = columns.boxes.tolist(), columns.scores.tolist(), columns.ignore.tolist()
+    return zip(columns.frame.tolist(), names, *rest, strict=True)
 
 
 def _annotation(image: int, category: int, box: list[float], iscrowd: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.formats.kitti import DONT_CARE
 from detector.evaluation.coco_ap import STATS, CocoNumbers, mean_of_defined, per_class
 from detector.evaluation.columns import Columns
 from detector.evaluation.matching import (
@@ -38,7 +37,7 @@ def evaluate_coco(ground_truth: Columns, detections: Columns, classes: Sequence[
     precision = -np.ones((len(IOUS), len(RECALLS), *shape))
     recall = -np.ones((len(IOUS), *shape))
     for k, name in enumerate(classes):
-        one_class = _OneClass(ground_truth, detections, name)
+        one_class = _OneClass(ground_truth, detections, name, classes)
         for a, (smallest, largest) in enumerate(AREAS):
             outcome = one_class.match(smallest, largest)
             if outcome.n_gt:
@@ -80,15 +79,15 @@ class _Outcome:
 class _OneClass:
     """Objects, crowds and detections of one class with their overlaps, ready to be matched for any area range."""
 
-    def __init__(self, ground_truth: Columns, detections: Columns, name: str) -> None:
-        objects = ground_truth.select(ground_truth.named(name, DONT_CARE))
+    def __init__(self, ground_truth: Columns, detections: Columns, name: str, classes: Sequence[str]) -> None:
+        objects = ground_truth.select(ground_truth.named(name) | ground_truth.regions(name, classes))
         detections = detections.select(detections.named(name))
         detections = detections.select(np.lexsort((-detections.scores, detections.frame)))
         rank = np.arange(len(detections)) - np.searchsorted(detections.frame, detections.frame, side="left")
         kept = rank < DETECTIONS_PER_IMAGE[-1]
         detections, self.rank = detections.select(kept), rank[kept]
         self.frame, self.scores = detections.frame, detections.scores
-        self.crowd = objects.named(DONT_CARE)
+        self.crowd = objects.ignore
         object_boxes, boxes = _xywh(objects), _xywh(detections)
         self.object_area, self.area = object_boxes[2] * object_boxes[3], boxes[2] * boxes[3]
         first = np.searchsorted(objects.frame, detections.frame, side="left")

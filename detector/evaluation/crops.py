@@ -9,9 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.formats.kitti import DONT_CARE
 from data.images import read_image
-from detector.evaluation.columns import NAMES, Columns
+from detector.evaluation.columns import Columns
 from detector.evaluation.errors import BACKGROUND, CLASS, CORRECT, DUPLICATE, KINDS, LOCALISATION, Diagnosis
 from detector.evaluation.matching import FloatArray, heights
 
@@ -39,7 +38,7 @@ def costly_misses(diagnosis: Diagnosis, image_of: ImageOf, count: int) -> list[C
     rows = rows[np.lexsort((-heights(objects)[rows], objects.occlusion[rows]))][:count]
     cases = []
     for row in rows.tolist():
-        name, box = NAMES[objects.name[row]], objects.boxes[row]
+        name, box = objects.names[objects.name[row]], objects.boxes[row]
         text = f"{name}, {box[3] - box[1]:.0f} px high, occlusion {objects.occlusion[row]:.0f}"
         cases.append(_case(diagnosis, objects.frames[objects.frame[row]], text, box, None, image_of))
     return cases
@@ -52,10 +51,10 @@ def costly_false_positives(diagnosis: Diagnosis, image_of: ImageOf, count: int) 
     rows = rows[np.argsort(-detections.scores[rows], kind="stable")][:count]
     cases = []
     for row in rows.tolist():
-        name, kind = NAMES[detections.name[row]], KINDS[diagnosis.kind[row]]
+        name, kind = detections.names[detections.name[row]], KINDS[diagnosis.kind[row]]
         about = diagnosis.object[row]
         if diagnosis.kind[row] == CLASS:
-            kind = f"is a {NAMES[diagnosis.objects.name[about]]}"
+            kind = f"is a {diagnosis.objects.names[diagnosis.objects.name[about]]}"
         text = f"{name} {detections.scores[row]:.2f}: {kind}"
         box = detections.boxes[row]
         cases.append(_case(diagnosis, detections.frames[detections.frame[row]], text, box, row, image_of))
@@ -80,7 +79,7 @@ def _case(
 
 
 def _in_frame(columns: Columns, index: int) -> FloatArray:
-    return columns.boxes[(columns.frame == index) & ~columns.named(DONT_CARE)]
+    return columns.boxes[columns.frame == index]
 
 
 def _cut(image: np.ndarray, box: FloatArray) -> tuple[np.ndarray, float, FloatArray]:

@@ -1,7 +1,7 @@
 """What each detection is, and why each missed object was missed: the split of errors, and what each kind costs.
 
 Definitions, after TIDE (Bolya et al., ECCV 2020). Objects count if KITTI's `hard` counts them; taking another one is
-neither right nor wrong, like a detection lower than 25 pixels or mostly inside a DontCare region. Detections, best
+neither right nor wrong, like a detection lower than 25 pixels or mostly inside a region to ignore. Detections, best
 score first, take the object of their class with the largest IoU above the class's limit (.7 Car, .5 the others).
 The rest are
 - duplicate:    above the limit on an object of their class that a better one took
@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.formats.kitti import CLASSES, DONT_CARE
-from detector.evaluation.columns import NAMES, Columns
-from detector.evaluation.kitti_ap import DIFFICULTIES, MIN_OVERLAP, evaluate_class, mostly_inside
+from detector.evaluation.columns import Columns
+from detector.evaluation.kitti_ap import DIFFICULTIES, MIN_OVERLAP, evaluate_class, limit_of, mostly_inside
 from detector.evaluation.matching import (
     BoolArray,
     FloatArray,
@@ -36,12 +35,14 @@ from detector.evaluation.matching import (
 CORRECT, DUPLICATE, CLASS, LOCALISATION, BACKGROUND, IGNORED = range(6)
 KINDS = ("correct", "duplicate", "class", "localisation", "background", "ignored")
 NEARBY = 0.1  # an IoU that tells a badly placed box from one on something else
-LIMITS = np.array([MIN_OVERLAP.get(name, 0.5) for name in NAMES])
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Every detection [n] of the classes, by frame and falling score, and every object [m] of the classes."""
+    """Every detection [n] of the classes, by frame and falling score, and every object [m] of the classes.
+
+    The names of both columns are the classes.
+    """
 
     detections: Columns
     kind: IntArray  # [n] index into KINDS
@@ -66,8 +67,7 @@ class Diagnosis:
 
 def diagnose(ground_truth: Columns, detections: Columns, classes: Sequence[str]) -> Diagnosis:
     """Looks at the detections of every score; `above` narrows it to those that would be shown."""
-    objects = ground_truth.select(ground_truth.named(*classes))
-    detections = detections.select(detections.named(*classes))
+    objects, detections = ground_truth.of(classes), detections.of(classes)
     detections = detections.select(np.lexsort((-detections.scores, detections.frame)))
     hardest = DIFFICULTIES[-1]
     counted = (
@@ -75,9 +75,10 @@ def diagnose(ground_truth: Columns, detections: Columns, classes: Sequence[str])
         & (objects.occlusion <= hardest.max_occlusion)
         & (objects.truncation <= hardest.max_truncation)
     )
+    limits = np.array([limit_of(name) for name in classes])
     pairs = overlapping(objects, detections, NEARBY)
     same = objects.name[pairs.object] == detections.name[pairs.detection]
-    on_target = pairs.overlap > LIMITS[detections.name[pairs.detection]]
+    on_target = pairs.overlap > limits[detections.name[pairs.detection]]
 
     kind = np.full(len(detections), BACKGROUND)
     about = np.full(len(detections), -1)
@@ -85,10 +86,10 @@ def diagnose(ground_truth: Columns, detections: Columns, classes: Sequence[str])
     _blame(pairs.select(~same & on_target & counted[pairs.object]), CLASS, kind, about)
     _blame(pairs.select(same & on_target & counted[pairs.object]), DUPLICATE, kind, about)
     excused = np.abs(heights(detections)) < hardest.min_height
-    regions = ground_truth.select(ground_truth.named(DONT_CARE))
     for name in classes:
         of_name = np.flatnonzero(detections.named(name))
-        excused[of_name] |= mostly_inside(detections.select(of_name), regions, LIMITS[CLASSES.index(name)])
+        regions = ground_truth.select(ground_truth.regions(name, classes))
+        excused[of_name] |= mostly_inside(detections.select(of_name), regions, limit_of(name))
     unlisted = pairs.select(on_target & ~counted[pairs.object]).detection
     excused[unlisted[~np.isin(kind[unlisted], (CLASS, DUPLICATE))]] = True
     kind[excused] = IGNORED
@@ -115,12 +116,11 @@ def best_score(diagnosis: Diagnosis) -> float:
     return float(scores[np.argmax(np.where(last_of_ties, f1, -1))])
 
 
-def confusion(diagnosis: Diagnosis, classes: Sequence[str]) -> IntArray:
+def confusion(diagnosis: Diagnosis) -> IntArray:
     """[K+1, K+1] counts, true class by detected class; last row: detections on nothing, last column: nothing found."""
-    place = np.array([classes.index(name) if name in classes else len(classes) for name in NAMES])
-    detected = place[diagnosis.detections.name]
-    true = place[diagnosis.objects.name]
-    matrix = np.zeros((len(classes) + 1, len(classes) + 1), np.intp)
+    detected, true = diagnosis.detections.name, diagnosis.objects.name
+    size = len(diagnosis.objects.names) + 1
+    matrix = np.zeros((size, size), np.intp)
     pointing = np.isin(diagnosis.kind, (CORRECT, CLASS))
     np.add.at(matrix, (true[diagnosis.object[pointing]], detected[pointing]), 1)
     false = np.isin(diagnosis.kind, (DUPLICATE, LOCALISATION, BACKGROUND))

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.formats.kitti import CLASSES, Label
+from data.annotation import Annotation
 from detector.evaluation import coco_ap, coco_arrays
 from detector.evaluation.coco_ap import CocoNumbers
 from detector.evaluation.columns import Columns, ResultError, from_labels
-from detector.evaluation.kitti_ap import MIN_OVERLAP, RECALL_POINTS, Curve, evaluate_class
+from detector.evaluation.kitti_ap import RECALL_POINTS, Curve, evaluate_kitti, limit_of
 
 COCO_EVALUATORS: dict[str, coco_ap.CocoEvaluator] = {
     "pycocotools": coco_ap.evaluate_coco,
@@ -22,7 +22,7 @@ DEFAULT_COCO = "arrays"  # equal to the last digit and some twenty-five times as
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All numbers of one run. `kitti` has those of KITTI's three classes that are among `classes`."""
+    """All numbers of one run. `kitti` has those of KITTI's classes, where the data is KITTI's."""
 
     images: int
     classes: tuple[str, ...]
@@ -81,7 +81,7 @@ class Evaluation:
         return notes
 
     def _kitti_table(self) -> str:
-        limits = "/".join(f"{MIN_OVERLAP[name]:g}" for name in self.kitti)
+        limits = "/".join(f"{limit_of(name):g}" for name in self.kitti)
         lines = [
             f"KITTI 2D AP40 and AP11 in percent at IoU {limits} ({'/'.join(self.kitti)})",
             f"{f'{self.images} images':<21}{'AP40':>14}{'AP11':>22}{'objects':>20}",
@@ -98,7 +98,7 @@ class Evaluation:
     def _coco_table(self) -> str:
         stats = self.coco.stats
         lines = [
-            "COCO AP as fractions (pycocotools' protocol; DontCare regions are crowds)",
+            "COCO AP as fractions (pycocotools' protocol; regions to ignore are crowds)",
             f"{'':<16}{'AP .50:.95':>11}{'AP50':>8}{'objects':>10}",
         ]
         for name, numbers in self.coco.per_class.items():
@@ -122,11 +122,11 @@ class Evaluation:
 
 
 def evaluate(
-    ground_truth: Mapping[str, Sequence[Label]],
-    detections: Mapping[str, Sequence[Label]],
-    classes: Sequence[str] = CLASSES,
+    ground_truth: Mapping[str, Sequence[Annotation]],
+    detections: Mapping[str, Sequence[Annotation]],
+    classes: Sequence[str],
 ) -> Evaluation:
-    """Labels and scored detections by frame. A frame that `detections` lacks has none; one it adds is an error."""
+    """Annotations and scored detections by frame. A frame that `detections` lacks has none; one it adds is an error."""
     frames = sorted(ground_truth)
     unknown = sorted(set(detections) - set(frames))
     if unknown:
@@ -139,7 +139,7 @@ def evaluate(
 def evaluate_columns(
     ground_truth: Columns,
     detections: Columns,
-    classes: Sequence[str] = CLASSES,
+    classes: Sequence[str],
     coco: str = DEFAULT_COCO,
     speed: Mapping[str, float] | None = None,
 ) -> Evaluation:
@@ -147,7 +147,7 @@ def evaluate_columns(
     return Evaluation(
         images=len(ground_truth.frames),
         classes=tuple(classes),
-        kitti={name: evaluate_class(ground_truth, detections, name) for name in MIN_OVERLAP if name in classes},
+        kitti=evaluate_kitti(ground_truth, detections, classes),
         coco=COCO_EVALUATORS[coco](ground_truth, detections, classes),
         speed=dict(speed or {}),
     )

@@ -18,11 +18,12 @@ Pedestrian); a detection is *small* (lower than the difficulty's minimum height,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from data.formats.kitti import DONT_CARE
+from data.formats.kitti import NEIGHBOURS
 from detector.evaluation.columns import Columns
 from detector.evaluation.matching import (
     BoolArray,
@@ -40,8 +41,6 @@ from detector.evaluation.matching import (
 
 RECALL_POINTS = 41
 MIN_OVERLAP = {"Car": 0.7, "Pedestrian": 0.5, "Cyclist": 0.5}  # KITTI's classes and their IoU limits
-# Taking an object of the neighbour class is neither right nor wrong. One way only: the devkit evaluates no Van.
-NEIGHBOUR = {"Car": "Van", "Pedestrian": "Person_sitting"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +67,30 @@ class Curve:
     thresholds: FloatArray  # [at most 41] scores, falling
 
 
+def evaluate_kitti(ground_truth: Columns, detections: Columns, classes: Sequence[str]) -> dict[str, dict[str, Curve]]:
+    """The curves of KITTI's three classes that are among `classes`; none where objects lack KITTI's attributes."""
+    known = ground_truth.occlusion[~ground_truth.ignore] >= 0
+    if len(known) and not known.any():
+        return {}
+    return {name: evaluate_class(ground_truth, detections, name) for name in MIN_OVERLAP if name in classes}
+
+
+def limit_of(name: str) -> float:
+    """The IoU above which a detection of a class is on target: KITTI's, and .5 for other classes."""
+    return MIN_OVERLAP.get(name, 0.5)
+
+
 def evaluate_class(
     ground_truth: Columns, detections: Columns, name: str, min_overlap: float | None = None
 ) -> dict[str, Curve]:
-    """The easy, moderate and hard curve of a class. `min_overlap` None is KITTI's IoU limit, .5 for other classes."""
-    limit = MIN_OVERLAP.get(name, 0.5) if min_overlap is None else min_overlap
-    neighbours = (NEIGHBOUR[name],) if name in NEIGHBOUR else ()
+    """The easy, moderate and hard curve of a class. `min_overlap` None is the class's own limit."""
+    limit = limit_of(name) if min_overlap is None else min_overlap
+    neighbours = (NEIGHBOURS[name],) if name in NEIGHBOURS else ()
     objects = ground_truth.select(ground_truth.named(name, *neighbours))
     # A detection of another class matters only where it is small: then it may take an object away.
     highest_limit = max(difficulty.min_height for difficulty in DIFFICULTIES)
     candidates = detections.select(detections.named(name) | (np.abs(heights(detections)) < highest_limit))
-    excused = mostly_inside(candidates, ground_truth.select(ground_truth.named(DONT_CARE)), limit)
+    excused = mostly_inside(candidates, ground_truth.select(ground_truth.ignore), limit)
     pairs = overlapping(objects, candidates, limit)
     return {
         difficulty.name: _curve(objects, candidates, excused, pairs, name, difficulty) for difficulty in DIFFICULTIES
@@ -196,7 +208,7 @@ def _match_at_thresholds(
 
 
 def mostly_inside(detections: Columns, regions: Columns, limit: float) -> BoolArray:
-    """[n] whether more than `limit` of the detection's own area lies in one DontCare region."""
+    """[n] whether more than `limit` of the detection's own area lies in one region."""
     inside = np.zeros(len(detections), np.bool_)
     detection, _, shared = intersections(detections, regions)
     inside[detection[shared / areas(detections)[detection] > limit]] = True

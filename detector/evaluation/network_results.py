@@ -1,4 +1,4 @@
-"""A network over the frames of a KITTI folder, into result files: what is scored afterwards is what was written."""
+"""A network over images, into KITTI result files: what is scored afterwards is what was written."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from data.formats.kitti import Label, write_labels
+from data.formats.kitti import write_labels
 from data.images import read_image
-from detector.inference.detections import Detections
+from detector.inference.detections import to_labels
 
 if TYPE_CHECKING:
     import numpy as np
 
     from detector.inference.predictor import Predictor
-
-BOX_DECIMALS, SCORE_DECIMALS = 2, 6
 
 
 def write_results(predictor: Predictor, images: Mapping[str, Path], folder: Path, batch_size: int = 8) -> None:
@@ -33,20 +31,6 @@ def write_results(predictor: Predictor, images: Mapping[str, Path], folder: Path
             for frame, found in zip(batch, predictor.predict(pictures), strict=True):
                 write_labels(folder / f"{frame}.txt", to_labels(found, predictor.classes))
             progress.update(len(batch))
-
-
-def to_labels(detections: Detections, classes: Sequence[str]) -> list[Label]:
-    """Results as KITTI writes them: 2 decimals of a pixel; all that a 2D detector does not know stays unknown."""
-    return [
-        Label(
-            classes[label],
-            (round(x1, BOX_DECIMALS), round(y1, BOX_DECIMALS), round(x2, BOX_DECIMALS), round(y2, BOX_DECIMALS)),
-            score=round(score, SCORE_DECIMALS),
-        )
-        for (x1, y1, x2, y2), score, label in zip(
-            detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True
-        )
-    ]
 
 
 def speed(timings: Mapping[str, float]) -> dict[str, float]:

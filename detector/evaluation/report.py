@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -18,8 +17,12 @@ from detector.evaluation.crops import Case, ImageOf, costly_false_positives, cos
 from detector.evaluation.errors import best_score, confusion, diagnose, gains
 from detector.evaluation.evaluator import Evaluation
 from detector.evaluation.kitti_ap import evaluate_class
+from system.files import write_bytes
 
 CASES = 24  # pictures of each kind
+KITTI_HEADING = """\
+<h3>KITTI 2D AP in percent, by the protocol of the official devkit: IoU above .7 for Car, .5 for the others</h3>
+"""
 PAGE = Path(__file__).with_name("report.html")
 
 
@@ -36,7 +39,7 @@ def write_report(
     drawings = {
         "precision_recall": charts.precision_recall(curves),
         "errors": charts.error_split(counts, gains(ground_truth, every_score, classes)),
-        "confusion": charts.confusion_matrix(confusion(diagnosis, classes), classes),
+        "confusion": charts.confusion_matrix(confusion(diagnosis), classes),
         "ap_by_height": charts.ap_by_height(every_score, tuple(evaluation.kitti) or classes),
         "ap_by_occlusion": charts.ap_by_occlusion(every_score, tuple(evaluation.kitti) or classes),
         "scores": charts.score_histograms(every_score, classes, score),
@@ -45,15 +48,16 @@ def write_report(
     figures = {}
     for name, drawing in drawings.items():
         pictures = charts.draw(drawing)
-        _write(folder / f"{name}.png", pictures["light"])
+        write_bytes(folder / f"{name}.png", pictures["light"])
         figures[name] = _themed(pictures, name.replace("_", " "))
     misses = costly_misses(diagnosis, image_of, CASES)
     false_positives = costly_false_positives(diagnosis, image_of, CASES)
     for name, cases in (("misses", misses), ("false_positives", false_positives)):
         if any(case.picture is not None for case in cases):
-            _write(folder / f"{name}.png", _encode(_contact_sheet(cases), ".png"))
+            write_bytes(folder / f"{name}.png", _encode(_contact_sheet(cases), ".png"))
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
         figures,
+        title="KITTI evaluation" if evaluation.kitti else "Evaluation",
         images=evaluation.images,
         cards=_cards(evaluation),
         kitti_table=_kitti_table(evaluation),
@@ -65,7 +69,7 @@ def write_report(
         misses=_gallery(misses, "Nothing was missed."),
         false_positives=_gallery(false_positives, "Nothing was wrong."),
     )
-    _write(folder / "index.html", page.encode())
+    write_bytes(folder / "index.html", page.encode())
     return folder / "index.html"
 
 
@@ -88,13 +92,16 @@ def _cards(evaluation: Evaluation) -> str:
 
 
 def _kitti_table(evaluation: Evaluation) -> str:
+    """With its heading; nothing where the data is not KITTI's."""
+    if not evaluation.kitti:
+        return ""
     rows = []
     for name, curves in evaluation.kitti.items():
         cells = [f"{curve.AP40:.2f}" if curve.n_gt else "–" for curve in curves.values()]
         cells += [f"{curve.AP11:.2f}" if curve.n_gt else "–" for curve in curves.values()]
         rows.append((name, *cells, *(str(curve.n_gt) for curve in curves.values())))
     groups = "<tr><th></th>" + "".join(f"<th colspan=3>{group}</th>" for group in ("AP40", "AP11", "objects")) + "</tr>"
-    return _table(groups, ("", *("easy", "moderate", "hard") * 3), rows)
+    return KITTI_HEADING + _table(groups, ("", *("easy", "moderate", "hard") * 3), rows)
 
 
 def _coco_table(evaluation: Evaluation) -> str:
@@ -160,13 +167,3 @@ def _encode(picture: np.ndarray, suffix: str) -> bytes:
 
 def _data_uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The file appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.formats.kitti import CLASSES
-from detector.evaluation.columns import Columns, ResultError, frames_of, read_folder
+from data.formats.kitti import CLASSES, IMAGES, frames_of_split, image_files
+from detector.evaluation.columns import Columns, from_labels
 from detector.evaluation.evaluator import Evaluation, evaluate_columns
+from detector.evaluation.kitti_files import frames_of, read_folder
+from system.files import write_text
 
 if TYPE_CHECKING:
     from detector.inference.predictor import Predictor
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # AP is the area under a whole curve, and a class hardly learnt yet has all its detections down here.
 LOWEST_SCORE = 0.001
+OVERLAP = 0.45  # of suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,15 @@ class Outputs:
 
 def score_results(labels: Path, results: Path, split: str | None, allow_missing: bool, outputs: Outputs) -> None:
     """Scores `results/<frame>.txt` against `labels/<frame>.txt`, for all label files or those of a split."""
-    frames = frames_of_split(labels, split) if split else frames_of(labels)
+    every = frames_of(labels)
+    frames = frames_of_split(labels.parent.parent, split, every) if split else every
     extra = set(frames_of(results)) - set(frames) if not split else set()
     if extra:
         _note(f"{len(extra)} result files have no label file ({min(extra)}.txt, ...) and are left out")
     ground_truth = read_folder(labels, frames, scored=False)
     detections = read_folder(results, frames, scored=True, allow_missing=allow_missing)
     evaluation = evaluate_columns(ground_truth, detections, CLASSES, outputs.coco)
-    _deliver(evaluation, ground_truth, detections, _image_finder(labels.parent / "image_2"), outputs)
+    _deliver(evaluation, ground_truth, detections, image_files(labels.parent / IMAGES.name).get, outputs)
 
 
 def score_network(
@@ -55,13 +57,14 @@ def score_network(
     outputs: Outputs,
 ) -> None:
     """Runs a network over a split, and scores the files it wrote; the test split has no labels and is only written."""
-    from data.detection import KittiDataset
+    from data.detection import DetectionDataset
+    from data.formats import open_source
     from detector.evaluation.network_results import speed, write_results
 
     if split == "test":
-        images = _testing_images(root)
+        images = open_source(root).test_images()
     else:
-        dataset = KittiDataset(root, split, allow_missing=allow_missing)
+        dataset = DetectionDataset(root, split, allow_missing=allow_missing)
         images = {frame: dataset.image_path(frame) for frame in dataset.frames}
     predictor = load()
     with ExitStack() as stack:
@@ -70,24 +73,11 @@ def score_network(
         if split == "test":
             print(f"results of {len(images)} images are in {folder}")
             return
-        frames = tuple(images)
-        ground_truth = read_folder(dataset.label_path(frames[0]).parent, frames, scored=False)
-        detections = read_folder(folder, frames, scored=True)
+        detections = read_folder(folder, dataset.frames, scored=True)
+    truth = {frame: dataset.annotations(frame) for frame in dataset.frames}
+    ground_truth = from_labels(truth, dataset.frames, scored=False)
     evaluation = evaluate_columns(ground_truth, detections, predictor.classes, outputs.coco, speed(predictor.timings))
     _deliver(evaluation, ground_truth, detections, images.get, outputs)
-
-
-def frames_of_split(labels: Path, split: str) -> tuple[str, ...]:
-    """The frames of ROOT/ImageSets/<split>.txt, or of the built-in list, where labels is ROOT/training/label_2."""
-    from data.detection import SPLITS
-
-    lists = [labels.parent.parent / "ImageSets" / f"{split}.txt", SPLITS / f"{split}.txt"]
-    if split == "all":
-        return frames_of(labels)
-    for path in lists:
-        if path.is_file():
-            return tuple(sorted(set(path.read_text(encoding="utf-8").split())))
-    raise ResultError(f"split {split!r}: expected train, val, all, or a list {lists[0]}")
 
 
 def _deliver(
@@ -107,36 +97,10 @@ def _deliver(
         print(text)
         return
     if outputs.json:
-        _write(Path(outputs.json), text + "\n")
+        Path(outputs.json).parent.mkdir(parents=True, exist_ok=True)
+        write_text(outputs.json, text + "\n")
     print(evaluation.table())
 
 
 def _note(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)
-
-
-def _write(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _testing_images(root: Path) -> Mapping[str, Path]:
-    folder = root / "testing" / "image_2"
-    images = {path.stem: path for path in sorted(folder.glob("*")) if path.suffix in IMAGE_SUFFIXES}
-    if not images:
-        raise ResultError(f"{folder}: no image in it; the test split is read from ROOT/testing/image_2")
-    return images
-
-
-def _image_finder(folder: Path) -> Callable[[str], Path | None]:
-    def image_of(frame: str) -> Path | None:
-        paths = (folder / f"{frame}{suffix}" for suffix in IMAGE_SUFFIXES)
-        return next((path for path in paths if path.is_file()), None)
-
-    return image_of

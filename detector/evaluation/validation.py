@@ -1,24 +1,22 @@
-"""What the validation split says of the weights: the same predictor and the same evaluator as evaluate.py."""
+"""What the validation split says of the weights: the same predictions and the same evaluator as evaluate.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from data.detection import KittiDataset
-from data.formats.kitti import read_labels
+from data.batches import BatchSampler, make_loader
+from data.detection import DetectionDataset
 from data.images import read_image
 from detector.config import Config
-from detector.evaluation.charts import LIGHT, precision_recall
+from detector.evaluation.charts import finished, precision_recall
 from detector.evaluation.evaluator import Evaluation, evaluate
-from detector.evaluation.network_results import to_labels
-from detector.evaluation.run import LOWEST_SCORE
-from detector.inference.detections import Detections
-from detector.inference.predictor import Image, Predictor
+from detector.evaluation.run import LOWEST_SCORE, OVERLAP
+from detector.inference.detections import Detections, to_labels
 from detector.inference.pytorch import TorchBackend
 from detector.network.model import DetectionModel
 from detector.video.drawing import draw
@@ -31,33 +29,28 @@ PICTURES = 3  # frames shown in TensorBoard
 
 
 def validate(
-    network: DetectionModel, dataset: KittiDataset, config: Config, precision: str, world: World
+    network: DetectionModel, dataset: DetectionDataset, config: Config, precision: str, world: World
 ) -> Validation:
     """Every rank predicts its share of the frames; all get the same numbers, the main one the pictures too."""
     classes = dataset.class_set.names
-    backend = TorchBackend(network, classes, config.data.resize, config.size, world.device or "cpu", precision)
-    predictor = Predictor(backend, conf=LOWEST_SCORE)
-    pictures: list[NDArray[np.uint8]] = []
-    found: dict[str, Detections] = {}
-    for frames, images in _read(dataset, tuple(world.share(dataset.frames))):
-        for frame, image, detections in zip(frames, images, predictor.predict(images), strict=True):
-            found[frame] = detections
-            if world.is_main and len(pictures) < PICTURES:
-                draw(image, detections.above(SHOWN_SCORE), classes)
-                pictures.append(image)
-
-    everything = {frame: item for share in world.gather(found) for frame, item in share.items()}
+    device = world.device or torch.device("cpu")
+    backend = TorchBackend(network, classes, config.data.resize, config.size, device, precision)
+    shares = world.gather(_predict(backend, dataset, config, world))
+    everything = {frame: found for share in shares for frame, found in share.items()}
 
     def score_all() -> Evaluation:
-        ground_truth = {frame: read_labels(dataset.label_path(frame)) for frame in dataset.frames}
+        ground_truth = {frame: dataset.annotations(frame) for frame in dataset.frames}
         results = {frame: to_labels(everything[frame], classes) for frame in dataset.frames}
         return evaluate(ground_truth, results, classes)
 
     evaluation = world.main_does(score_all)
     metrics = flat_metrics(evaluation.to_json())
-    figures = {"precision_recall": precision_recall(evaluation.kitti)(LIGHT)} if world.is_main else {}
     best = config.train.best
     score = metrics.get(best if best in ("mAP50", "AP") else f"AP40_{best}_moderate", 0.0)
+    if not world.is_main:
+        return Validation(score, metrics, _line(metrics))
+    pictures = [_picture(dataset, frame, everything[frame], classes) for frame in dataset.frames[:PICTURES]]
+    figures = {"precision_recall": finished(precision_recall(evaluation.kitti))}
     return Validation(score, metrics, _line(metrics), pictures, figures)
 
 
@@ -69,27 +62,31 @@ def flat_metrics(report: dict[str, Any]) -> dict[str, float]:
     return metrics
 
 
-def _read(dataset: KittiDataset, frames: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[Image]]]:
-    """Batches of decoded frames, the next one read while the network works on this one."""
-    groups = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
+def _predict(backend: TorchBackend, dataset: DetectionDataset, config: Config, world: World) -> dict[str, Detections]:
+    """What the network finds in this rank's share of the frames, read as for training."""
+    sampler = BatchSampler(
+        *(len(dataset), BATCH, config.size), shuffle=False, drop_last=False, rank=world.rank, world=world.size
+    )
+    found: dict[str, Detections] = {}
+    for batch in make_loader(dataset, sampler, policy=config.data.resize, workers=config.data.workers):
+        images = batch.images.permute(0, 2, 3, 1).numpy()  # [B, H, W, 3] as it lies in memory, so nothing is copied
+        detections = backend.finish(backend.run(images), batch.geometries, LOWEST_SCORE, OVERLAP)
+        found.update(zip(batch.ids, detections, strict=True))
+    return found
 
-    def read(group: tuple[str, ...]) -> list[Image]:
-        return [read_image(dataset.image_path(frame)) for frame in group]
 
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(read, groups[0]) if groups else None
-        for k, group in enumerate(groups):
-            assert coming is not None
-            images = coming.result()
-            coming = reader.submit(read, groups[k + 1]) if k + 1 < len(groups) else None
-            yield group, images
+def _picture(dataset: DetectionDataset, frame: str, found: Detections, classes: Sequence[str]) -> NDArray[np.uint8]:
+    """The frame at its full size with what was found in it."""
+    image = read_image(dataset.image_path(frame))
+    draw(image, found.above(SHOWN_SCORE), classes)
+    return image
 
 
 def _line(metrics: dict[str, float]) -> str:
-    levels = ("easy", "moderate", "hard")
-    shown = [f"mAP50 {metrics['mAP50']:.3f}  AP {metrics['AP']:.3f}  AP40"]
-    for name in ("Car", "Pedestrian", "Cyclist"):
-        values = [metrics.get(f"AP40_{name}_{level}") for level in levels]
-        if any(value is not None for value in values):
-            shown.append(f"{name} " + "/".join("-" if value is None else f"{value:.1f}" for value in values))
+    """mAP50, AP, and AP40 easy/moderate/hard of each class that has it."""
+    names = dict.fromkeys(key.split("_", 1)[1].rsplit("_", 1)[0] for key in metrics if key.startswith("AP40_"))
+    shown = [f"mAP50 {metrics['mAP50']:.3f}  AP {metrics['AP']:.3f}" + ("  AP40" if names else "")]
+    for name in names:
+        values = [metrics.get(f"AP40_{name}_{level}") for level in ("easy", "moderate", "hard")]
+        shown.append(f"{name} " + "/".join("-" if value is None else f"{value:.1f}" for value in values))
     return "  ".join(shown)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.formats.kitti import Label
+from data.annotation import Annotation
 from detector.evaluation.evaluator import Evaluation, evaluate
-from detector.evaluation.network_results import to_labels
 from detector.export.graph import ImagesToBoxes
+from detector.inference.detections import to_labels
 from detector.inference.predictor import Image, Predictor
 from detector.inference.runtimes import ExportedBackend
 
@@ -74,15 +74,15 @@ def sample_images(size: tuple[int, int], count: int = 4) -> NDArray[np.uint8]:
     return images
 
 
-def find(predictor: Predictor, frames: Mapping[str, Image]) -> dict[str, list[Label]]:
+def find(predictor: Predictor, frames: Mapping[str, Image]) -> dict[str, Sequence[Annotation]]:
     """What a predictor sees in each frame."""
     return {name: to_labels(predictor.predict(image), predictor.classes) for name, image in frames.items()}
 
 
 def ap_before_and_after(
-    ground_truth: Mapping[str, Sequence[Label]],
-    before: Mapping[str, Sequence[Label]],
-    after: Mapping[str, Sequence[Label]],
+    ground_truth: Mapping[str, Sequence[Annotation]],
+    before: Mapping[str, Sequence[Annotation]],
+    after: Mapping[str, Sequence[Annotation]],
     classes: Sequence[str],
     names: tuple[str, str] = ("fp32", "int8"),
 ) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.detection import KittiDataset
-from data.formats.kitti import Label, read_labels
+from data.annotation import Annotation
+from data.detection import DetectionDataset
 from data.images import read_image
 from data.resize import fit, halve, resize
 from detector.inference.card import Card, WeightsError
@@ -23,7 +23,7 @@ from detector.video.video_file import VideoFile
 class Frames(Mapping[str, Image]):
     """Frames of a split by name, evenly spread, read when they are asked for."""
 
-    def __init__(self, dataset: KittiDataset, count: int) -> None:
+    def __init__(self, dataset: DetectionDataset, count: int) -> None:
         self._dataset = dataset
         self.names = evenly(dataset.frames, count)
 
@@ -40,7 +40,7 @@ class Frames(Mapping[str, Image]):
 def calibration_frames(source: Path, split: str, count: int) -> Mapping[str, Image]:
     """At most `count` frames, evenly spread over a split of the data set at `source`, or over a video."""
     if source.is_dir():
-        return Frames(KittiDataset(source, split, allow_missing=True), count)
+        return Frames(DetectionDataset(source, split, allow_missing=True), count)
     probe = VideoFile(str(source), str(source), source.stem, Selection())
     every = max(1, (probe.expected_frames() or 1) // count)
     video = VideoFile(str(source), str(source), source.stem, Selection(every=every, max_frames=count))
@@ -56,11 +56,11 @@ def _reduced(image: Image) -> Image:
     return image if scale >= 1 else halve(image, scale, scale)
 
 
-def checking_frames(root: Path, split: str, count: int) -> tuple[dict[str, list[Label]], Mapping[str, Image]]:
+def checking_frames(root: Path, split: str, count: int) -> tuple[dict[str, Sequence[Annotation]], Mapping[str, Image]]:
     """Labels and images of at most `count` frames of a split, by frame."""
-    dataset = KittiDataset(root, split, allow_missing=True)
+    dataset = DetectionDataset(root, split, allow_missing=True)
     images = Frames(dataset, count)
-    return {name: read_labels(dataset.label_path(name)) for name in images}, images
+    return {name: dataset.annotations(name) for name in images}, images
 
 
 def network_inputs(frames: Mapping[str, Image], card: Card, batch: int = 1) -> list[NDArray[np.uint8]]:

@@ -15,8 +15,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from data.formats.kitti import Label, write_labels
-from detector.inference.detections import Detections
+from data.formats.kitti import write_labels
+from detector.inference.detections import Detections, to_labels
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame
 from system.files import write_bytes
@@ -103,14 +103,7 @@ class KittiSink(FrameFiles):
     """kitti/<stem>.txt in KITTI's result format, an empty file where nothing was found."""
 
     def write(self, result: Result) -> None:
-        found = result.detections
-        write_labels(
-            self.place(result.stem, ".txt"),
-            [
-                Label(result.classes[label], (box[0], box[1], box[2], box[3]), score=score)
-                for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels, strict=True)
-            ],
-        )
+        write_labels(self.place(result.stem, ".txt"), to_labels(result.detections, result.classes))
 
 
 class VideoSink:

@@ -7,7 +7,7 @@ import pytest
 from small_dataset import make_dataset
 
 from data.anchors import COCO, box_shapes, find_anchors, fitness, main, shape_iou
-from data.formats.kitti import class_set
+from data.formats.kitti import class_set, read_labels
 
 
 def test_shape_iou_by_hand() -> None:
@@ -40,7 +40,7 @@ def test_shapes_are_those_at_the_input_size_of_classes_in_the_set(tmp_path: Path
         "Car 0 0 0 -50 10 100 60 1 1 1 1 1 1 0\n"  # sticks out of the image on the left: 100 x 50 are inside
         "Van 0 0 0 0 0 10 10 1 1 1 1 1 1 0\nDontCare -1 -1 -10 0 0 9 9 -1 -1 -1 -1000 -1000 -1000 -10\n"
     )
-    shapes = box_shapes([(path, (100, 400))], class_set("kitti3"), (200, 200), "stretch")
+    shapes = box_shapes([(read_labels(path), (100, 400))], class_set("kitti3"), (200, 200), "stretch")
     assert shapes.tolist() == [[50, 100]]
 
 

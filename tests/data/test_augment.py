@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -20,7 +18,6 @@ from data.settings import AugmentSettings
 from data.warp import make_warp, random_colour
 
 NOTHING = AugmentSettings(crop=0, rotation=0, flip=0, hue=0, saturation=0, value=0)
-ENGINES = ("fused", "albumentations")
 
 
 def a_sample(
@@ -56,7 +53,6 @@ def samples(draw: st.DrawFn) -> Sample:
 share = st.sampled_from([0.0, 0.5, 1.0])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @given(
     sample=samples(),
     crop=share,
@@ -73,11 +69,11 @@ share = st.sampled_from([0.0, 0.5, 1.0])
 )
 @settings(max_examples=150, deadline=None)
 def test_boxes_stay_inside_none_is_degenerate_and_the_same_seed_gives_the_same_bytes(
-    engine: str, sample: Sample, crop: float, min_area: float, min_visible: float, rotation: float, flip: float,
+    sample: Sample, crop: float, min_area: float, min_visible: float, rotation: float, flip: float,
     colour: float, mosaic: float, mixup: float, size: tuple[int, int], policy: str, seed: int,
 ) -> None:  # fmt: skip
     changes = AugmentSettings(
-        engine=engine, crop=crop, crop_min_area=min_area, min_visible=min_visible, rotation=rotation, flip=flip,
+        crop=crop, crop_min_area=min_area, min_visible=min_visible, rotation=rotation, flip=flip,
         hue=colour / 2, saturation=colour, value=colour, mosaic=mosaic, mixup=mixup,
     )  # fmt: skip
     size = (size[0] * 32, size[1] * 32)
@@ -100,13 +96,12 @@ def test_boxes_stay_inside_none_is_degenerate_and_the_same_seed_gives_the_same_b
         assert np.array_equal(getattr(placed, name), getattr(again, name))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("policy", ["stretch", "letterbox"])
-def test_with_every_strength_at_zero_training_sees_what_validation_sees(engine: str, policy: str) -> None:
+def test_with_every_strength_at_zero_training_sees_what_validation_sees(policy: str) -> None:
     image = cv2.GaussianBlur(a_sample([], []).image, (0, 0), 3)
     sample = Sample(image, np.float32([[30, 30, 90, 60]]), np.array([2]), np.float32([[200, 10, 240, 20]]), "a")
     plain = place(sample, policy, np.empty((96, 128, 3), np.uint8))
-    changed = augmented(sample, NOTHING.model_copy(update={"engine": engine}), (96, 128), policy)
+    changed = augmented(sample, NOTHING, (96, 128), policy)
     assert np.abs(changed.image.astype(int) - plain.image).max() <= 3  # a warp rounds positions to 1/32 pixel
     assert np.allclose(changed.boxes, plain.boxes, atol=1e-3)
     assert np.allclose(changed.ignore, plain.ignore, atol=1e-3)
@@ -129,23 +124,21 @@ def test_a_reduced_copy_is_placed_as_its_original() -> None:
     assert np.allclose(one.boxes, two.boxes)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_flip_mirrors_pixels_boxes_and_ignore_regions(engine: str) -> None:
+def test_a_flip_mirrors_pixels_boxes_and_ignore_regions() -> None:
     sample = a_sample([[30, 30, 90, 60]], [[200, 10, 240, 20]], (64, 320))
-    settings = NOTHING.model_copy(update={"engine": engine, "flip": 1.0})
+    settings = NOTHING.model_copy(update={"flip": 1.0})
     straight, flipped = augmented(sample, NOTHING, (64, 320)), augmented(sample, settings, (64, 320))
     assert (flipped.image == straight.image[:, ::-1]).all()
     assert np.allclose(flipped.boxes, [[230, 30, 290, 60]], atol=1e-3)
     assert np.allclose(flipped.ignore, [[80, 10, 120, 20]], atol=1e-3)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_lit_object_stays_in_its_box_under_rotation(engine: str) -> None:
+def test_a_lit_object_stays_in_its_box_under_rotation() -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     cv2.ellipse(image, (120, 80), (50, 25), 0, 0, 360, (255, 255, 255), -1)
     sample = Sample(image, np.float32([[70, 55, 170.5, 105.5]]), np.array([0]), np.zeros((0, 4), np.float32), "a")
     for seed in range(5):
-        settings = NOTHING.model_copy(update={"engine": engine, "rotation": 20.0})
+        settings = NOTHING.model_copy(update={"rotation": 20.0})
         placed = augmented(sample, settings, (192, 288), seed=seed)
         ys, xs = np.nonzero(placed.image[..., 0] > PADDING + 20)
         assert placed.boxes[0] == pytest.approx([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], abs=2)
@@ -167,13 +160,12 @@ def test_rotation_is_about_the_windows_centre_by_the_angle_told() -> None:
     assert np.allclose(warp.matrix @ [100, 50, 1], [50, 100])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("visible", "becomes"), [(0.4, "object"), (0.2, "ignore"), (0.0, "nothing")])
-def test_an_object_cut_too_far_becomes_a_region_to_ignore(engine: str, visible: float, becomes: str) -> None:
+def test_an_object_cut_too_far_becomes_a_region_to_ignore(visible: float, becomes: str) -> None:
     """The window shows x 0..100 of the image at scale 1; the object is 50 px wide."""
     left = 100 - 50 * visible
     sample = a_sample([[left, 20, left + 50, 60]], [[90, 0, 130, 10]], (100, 300))
-    settings = NOTHING.model_copy(update={"engine": engine, "min_visible": 0.3})
+    settings = NOTHING.model_copy(update={"min_visible": 0.3})
     out = np.empty((100, 100, 3), np.uint8)
     placed = Augment(settings, "stretch")._one(sample, (0, 0, 100, 100), "stretch", np.random.default_rng(0), out)
     seen = [[left, 20, 100, 60]]
@@ -255,14 +247,7 @@ def test_mixup_blends_two_frames_and_keeps_the_objects_of_both() -> None:
 def test_a_read_only_image_of_a_cache_can_be_augmented() -> None:
     sample = a_sample([[30, 30, 90, 60]], [])
     sample.image.flags.writeable = False
-    for engine in ENGINES:
-        augmented(sample, AugmentSettings(engine=engine, crop=1.0, mosaic=0.5, mixup=0.5))
-
-
-def test_the_fused_engine_does_not_load_albumentations() -> None:
-    code = "import sys, data.batches; sys.exit('albumentations' in sys.modules)"
-    root = Path(__file__).resolve().parents[2]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+    augmented(sample, AugmentSettings(crop=1.0, mosaic=0.5, mixup=0.5))
 
 
 def test_overlays_are_saved_by_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -272,5 +257,6 @@ def test_overlays_are_saved_by_a_command(tmp_path: Path, capsys: pytest.CaptureF
     pictures = sorted(out.iterdir())
     assert len(pictures) == 3
     assert cv2.imread(str(pictures[0])).shape == (128, 320, 3)
+    assert overlays([str(root), "--out", str(out), "--count", "1", "--albumentations", "ToGray,MotionBlur"]) == 0
     assert overlays([str(tmp_path), "--out", str(out)]) == 2
     assert "training/image_2" in capsys.readouterr().err

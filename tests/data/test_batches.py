@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_dataset import make_dataset
 
 from data.batches import Batch, BatchSampler, make_loader, size_choices
-from data.detection import KittiDataset
+from data.detection import DetectionDataset
 from data.images import ImageError
 from data.resize import fit, resize
 from data.settings import AugmentSettings
@@ -112,7 +112,7 @@ def test_a_sampler_that_cannot_be_is_told() -> None:
 def test_validation_batches_by_hand(tmp_path: Path) -> None:
     root = make_dataset(tmp_path, frames=3)
     (root / "training/label_2/000001.txt").write_text("")
-    dataset = KittiDataset(root, "train", "kitti3")
+    dataset = DetectionDataset(root, "train", "kitti3")
     loader = make_loader(dataset, BatchSampler(3, 3, (96, 160), shuffle=False), policy="letterbox")
     (batch,) = list(loader)
     geometry = fit((60, 160), (96, 160), "letterbox")  # scale 1, 18 rows of padding above and below
@@ -134,16 +134,16 @@ def test_validation_batches_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_batch_without_any_object_is_normal(tmp_path: Path) -> None:
-    dataset = KittiDataset(make_dataset(tmp_path, labels=""), "train")
+    dataset = DetectionDataset(make_dataset(tmp_path, labels=""), "train")
     (batch, *_) = make_loader(dataset, BatchSampler(6, 2, (64, 64)), augment=STRONG)
     assert batch.targets.boxes.shape == batch.targets.ignore.shape == (0, 4)
     assert batch.targets.labels.dtype == torch.int64
 
 
-@pytest.mark.parametrize("engine", ["fused", "albumentations"])
-def test_the_bytes_do_not_depend_on_workers_or_on_where_a_run_resumed(tmp_path: Path, engine: str) -> None:
-    dataset = KittiDataset(make_dataset(tmp_path, frames=12), "train")
-    settings = STRONG.model_copy(update={"engine": engine})
+@pytest.mark.parametrize("effects", [(), ({"MotionBlur": {"p": 0.5}}, {"RandomRain": {"p": 0.5}}, "GaussNoise")])
+def test_the_bytes_do_not_depend_on_workers_or_on_where_a_run_resumed(tmp_path: Path, effects: tuple) -> None:
+    dataset = DetectionDataset(make_dataset(tmp_path, frames=12), "train")
+    settings = STRONG.model_copy(update={"albumentations": effects})
 
     def batches(workers: int, start: int = 0) -> list[Batch]:
         sampler = BatchSampler(12, 3, (64, 64), size_range=(64, 128), seed=5)
@@ -158,7 +158,7 @@ def test_the_bytes_do_not_depend_on_workers_or_on_where_a_run_resumed(tmp_path: 
 
 
 def test_each_epoch_changes_a_frame_anew(tmp_path: Path) -> None:
-    dataset = KittiDataset(make_dataset(tmp_path, frames=1), "train")
+    dataset = DetectionDataset(make_dataset(tmp_path, frames=1), "train")
     sampler = BatchSampler(1, 1, (64, 64))
     loader = make_loader(dataset, sampler, augment=STRONG, workers=1)
     pictures = []
@@ -171,7 +171,7 @@ def test_each_epoch_changes_a_frame_anew(tmp_path: Path) -> None:
 
 
 def test_loading_leaves_the_random_streams_of_training_alone(tmp_path: Path) -> None:
-    dataset = KittiDataset(make_dataset(tmp_path), "train")
+    dataset = DetectionDataset(make_dataset(tmp_path), "train")
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
     before = torch.get_rng_state()
@@ -184,7 +184,7 @@ def test_loading_leaves_the_random_streams_of_training_alone(tmp_path: Path) -> 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bad_file_met_by_a_worker_is_told_in_one_line(tmp_path: Path, workers: int) -> None:
     root = make_dataset(tmp_path)
-    dataset = KittiDataset(root, "train")
+    dataset = DetectionDataset(root, "train")
     (root / "training/image_2/000003.png").write_bytes(b"junk")
     with pytest.raises(ImageError, match=r"^\S*000003\.png: [^\n]*$"):
         list(make_loader(dataset, BatchSampler(6, 2, (64, 64)), workers=workers))
@@ -192,7 +192,7 @@ def test_a_bad_file_met_by_a_worker_is_told_in_one_line(tmp_path: Path, workers:
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:
-    dataset = KittiDataset(make_dataset(tmp_path, frames=64, size=(375, 1242)), "train")
+    dataset = DetectionDataset(make_dataset(tmp_path, frames=64, size=(375, 1242)), "train")
     sampler = BatchSampler(64, 8, (448, 448), size_range=(224, 448))
     loader = make_loader(dataset, sampler, augment=STRONG, workers=2)
 

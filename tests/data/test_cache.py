@@ -13,7 +13,7 @@ import pytest
 from small_dataset import make_dataset
 
 from data.cache import CacheSpec
-from data.detection import KittiDataset
+from data.detection import DetectionDataset
 from data.images import read_image
 
 FRAME_BYTES = 60 * 160 * 3
@@ -32,7 +32,7 @@ def test_cached_images_are_the_decoded_ones_and_are_decoded_once(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_dataset(tmp_path)
-    plain, cached = KittiDataset(root, "train"), KittiDataset(root, "train", cache=a_spec(kind, tmp_path))
+    plain, cached = DetectionDataset(root, "train"), DetectionDataset(root, "train", cache=a_spec(kind, tmp_path))
     decoded = []
     monkeypatch.setattr("data.cache.read_image", lambda path: decoded.append(path) or read_image(path))
     for _ in range(3):
@@ -48,7 +48,7 @@ def test_the_bound_is_told_before_it_fills_and_is_kept(
 ) -> None:
     root = make_dataset(tmp_path)
     with caplog.at_level(logging.INFO):
-        dataset = KittiDataset(root, "train", cache=a_spec(kind, tmp_path, limit=4.5 * FRAME_BYTES))
+        dataset = DetectionDataset(root, "train", cache=a_spec(kind, tmp_path, limit=4.5 * FRAME_BYTES))
     assert dataset.cache is not None
     assert "4 of 6 frames" in dataset.cache.summary
     assert dataset.cache.summary in caplog.text
@@ -63,8 +63,8 @@ def test_the_bound_is_told_before_it_fills_and_is_kept(
 
 def test_images_may_be_kept_reduced_with_their_boxes(kind: str, tmp_path: Path) -> None:
     root = make_dataset(tmp_path)
-    full = KittiDataset(root, "train")[0]
-    sample = KittiDataset(root, "train", cache=a_spec(kind, tmp_path, max_side=80))[0]
+    full = DetectionDataset(root, "train")[0]
+    sample = DetectionDataset(root, "train", cache=a_spec(kind, tmp_path, max_side=80))[0]
     assert sample.image.shape == (30, 80, 3)
     assert sample.source == (60, 160)
     assert np.allclose(sample.boxes, full.boxes / 2)
@@ -73,26 +73,26 @@ def test_images_may_be_kept_reduced_with_their_boxes(kind: str, tmp_path: Path) 
 
 def test_a_changed_source_is_decoded_anew(kind: str, tmp_path: Path) -> None:
     root = make_dataset(tmp_path)
-    dataset = KittiDataset(root, "train", cache=a_spec(kind, tmp_path))
+    dataset = DetectionDataset(root, "train", cache=a_spec(kind, tmp_path))
     old = dataset[2].image.copy()
     path = root / "training/image_2/000002.png"
     cv2.imwrite(str(path), 255 - old)
     os.utime(path, ns=(1, time.time_ns() + 10**9))
-    for cached in (dataset, KittiDataset(root, "train", cache=a_spec(kind, tmp_path))):
+    for cached in (dataset, DetectionDataset(root, "train", cache=a_spec(kind, tmp_path))):
         for _ in range(2):
             assert (cached[2].image == read_image(path)).all()
     if kind == "disk":  # the copy of the old state is gone
         assert len(list((tmp_path / "cache").glob("000002-*"))) == 1
 
 
-def _read_all(dataset: KittiDataset, queue: multiprocessing.Queue[int]) -> None:
+def _read_all(dataset: DetectionDataset, queue: multiprocessing.Queue[int]) -> None:
     queue.put(sum(int(dataset[index].image.sum(dtype=np.int64)) for index in range(len(dataset))))
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 def test_processes_may_fill_it_at_once(kind: str, tmp_path: Path) -> None:
     root = make_dataset(tmp_path, frames=30)
-    dataset = KittiDataset(root, "train", cache=a_spec(kind, tmp_path))
+    dataset = DetectionDataset(root, "train", cache=a_spec(kind, tmp_path))
     expected = sum(int(read_image(dataset.image_path(frame)).sum(dtype=np.int64)) for frame in dataset.frames)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
@@ -115,7 +115,7 @@ def test_processes_may_fill_it_at_once(kind: str, tmp_path: Path) -> None:
 
 def test_a_half_written_file_on_disk_is_not_believed(tmp_path: Path) -> None:
     root = make_dataset(tmp_path, frames=1)
-    dataset = KittiDataset(root, "train", cache=a_spec("disk", tmp_path))
+    dataset = DetectionDataset(root, "train", cache=a_spec("disk", tmp_path))
     image = dataset[0].image.copy()
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(file.read_bytes()[:1000])
@@ -130,7 +130,7 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     for path in (old, fresh):
         path.write_bytes(b"x")
     os.utime(old, (1, 1))
-    KittiDataset(root, "train", cache=a_spec("disk", tmp_path))
+    DetectionDataset(root, "train", cache=a_spec("disk", tmp_path))
     assert not old.exists()
     assert fresh.exists()
 
@@ -138,7 +138,7 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
 def test_a_disk_that_cannot_be_written_costs_speed_not_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dataset = KittiDataset(make_dataset(tmp_path), "train", cache=a_spec("disk", tmp_path))
+    dataset = DetectionDataset(make_dataset(tmp_path), "train", cache=a_spec("disk", tmp_path))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -150,7 +150,7 @@ def test_a_disk_that_cannot_be_written_costs_speed_not_the_run(
 
 
 def test_a_ram_cache_tells_that_it_cannot_be_sent_to_spawned_workers(tmp_path: Path) -> None:
-    dataset = KittiDataset(make_dataset(tmp_path), "train", cache=a_spec("ram", tmp_path))
+    dataset = DetectionDataset(make_dataset(tmp_path), "train", cache=a_spec("ram", tmp_path))
     with pytest.raises(ValueError, match=r"set data\.cache=disk"):
         pickle.dumps(dataset)
-    pickle.dumps(KittiDataset(tmp_path, "train", cache=a_spec("disk", tmp_path)))
+    pickle.dumps(DetectionDataset(tmp_path, "train", cache=a_spec("disk", tmp_path)))

@@ -10,14 +10,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_dataset import real_kitti
 
+from data.annotation import Annotation, DatasetError
 from data.formats.kitti import (
     CLASSES,
     DONT_CARE,
     Label,
     LabelError,
     class_set,
-    difficulty,
     format_label,
+    frames_of_split,
+    image_files,
     parse_label,
     read_labels,
     write_labels,
@@ -29,7 +31,15 @@ LINE = "Car 0.10 1 -1.57 599.41 156.40 629.75 189.25 2.85 2.63 12.34 0.47 1.49 6
 def test_a_line_is_read_field_by_field() -> None:
     label = parse_label(LINE + " 0.875", "x:1")
     assert label == Label(
-        "Car", (599.41, 156.40, 629.75, 189.25), 0.1, 1, -1.57, (2.85, 2.63, 12.34), (0.47, 1.49, 69.44), -1.56, 0.875
+        "Car",
+        (599.41, 156.40, 629.75, 189.25),
+        0.1,
+        1,
+        -1.57,
+        (2.85, 2.63, 12.34),
+        (0.47, 1.49, 69.44),
+        -1.56,
+        score=0.875,
     )
     assert parse_label(LINE, "x:1").score is None
 
@@ -176,28 +186,36 @@ def test_every_real_label_file_is_written_back_equal(tmp_path: Path) -> None:
     assert (files, objects) == (7481, 51865)
 
 
-@pytest.mark.parametrize(
-    ("height", "occlusion", "truncation", "expected"),
-    [
-        (40.01, 0, 0.15, "easy"),
-        (40.0, 0, 0.0, "moderate"),  # a box must be higher than the limit
-        (100, 1, 0.0, "moderate"),
-        (100, 0, 0.16, "moderate"),
-        (26, 2, 0.5, "hard"),
-        (26, 0, 0.31, "hard"),
-        (25.0, 0, 0.0, None),
-        (100, 3, 0.0, None),
-        (100, 0, 0.51, None),
-    ],
-)
-def test_difficulty_is_the_easiest_whose_limits_are_met(
-    height: float, occlusion: int, truncation: float, expected: str | None
-) -> None:
-    assert difficulty(Label("Car", (0, 10, 50, 10 + height), truncation, occlusion)) == expected
+def test_dont_care_is_a_region_to_ignore_by_its_name_alone() -> None:
+    assert parse_label(LINE.replace("Car", "dontcare"), "").ignore
+    assert Label(DONT_CARE, (0, 0, 1, 1)).ignore
+    assert not Label("Car", (0, 0, 1, 1)).ignore
 
 
-def test_dont_care_has_no_difficulty() -> None:
-    assert difficulty(Label(DONT_CARE, (0, 0, 100, 100))) is None
+def test_a_label_is_an_annotation_with_3d_fields() -> None:
+    label = parse_label(LINE, "")
+    assert isinstance(label, Annotation)
+    assert Label("Car", (1, 2, 3, 4), 0.1, 1, -1.57, (1, 2, 3), (4, 5, 6), 0.5).rotation_y == 0.5
+
+
+@pytest.mark.parametrize(("suffixes", "taken"), [((".jpeg", ".jpg"), ".jpg"), ((".jpg", ".png"), ".png")])
+def test_of_two_images_for_one_frame_one_is_taken(tmp_path: Path, suffixes: tuple[str, ...], taken: str) -> None:
+    for suffix in suffixes:
+        (tmp_path / f"000000{suffix}").touch()
+    (tmp_path / "000000.bmp").touch()
+    assert image_files(tmp_path) == {"000000": tmp_path / f"000000{taken}"}
+
+
+def test_a_list_of_the_user_wins_over_the_built_in_one_and_all_is_everything(tmp_path: Path) -> None:
+    assert frames_of_split(tmp_path, "all", ["b", "a"]) == ("a", "b")
+    assert frames_of_split(tmp_path, "val", [])[:2] == ("000001", "000002")
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets/val.txt").write_text("7\n3\n7\n")
+    (tmp_path / "ImageSets/all.txt").write_text("5")
+    assert frames_of_split(tmp_path, "val", []) == ("7", "3")
+    assert frames_of_split(tmp_path, "all", ["a"]) == ("5",)
+    with pytest.raises(DatasetError, match=r"split 'mine': expected train, val, all, or a list .*ImageSets/mine\.txt"):
+        frames_of_split(tmp_path, "mine", [])
 
 
 def test_class_sets() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from detector.evaluation.columns import Columns, frames_of, read_folder
+from detector.evaluation.columns import Columns
+from detector.evaluation.kitti_files import frames_of, read_folder
 
 CASES = ("case1_small", "case3_limits", "case4_dontcare", "case5_sparse", "case7_perfect", "case8_quirks")
 

@@ -24,7 +24,7 @@ def test_all_numbers_equal_the_expected_ones_to_the_last_digit(golden, evaluate)
 @BOTH
 def test_without_dontcare_regions_the_numbers_are_those_of_plain_coco(golden, evaluate):
     ground_truth, detections = golden.columns()
-    numbers = evaluate(ground_truth.select(~ground_truth.named("DontCare")), detections, CLASSES)
+    numbers = evaluate(ground_truth.select(~ground_truth.ignore), detections, CLASSES)
     expected = golden.expected["coco_without_dontcare"]
     assert {name: numbers.stats[name] for name in expected} == expected
 

@@ -2,21 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from data.formats.kitti import Label, LabelError, read_labels
-from detector.evaluation.columns import NAMES, Columns, ResultError, frames_of, from_labels, read_folder
-from detector.evaluation.number_text import IrregularText, parse_rows
+from data.annotation import Annotation
+from data.formats.kitti import Label, LabelError
+from detector.evaluation.columns import Columns, ResultError, from_labels
+from detector.evaluation.kitti_files import frames_of, read_folder
 
 CAR = "Car -1 -1 -10 10 20 60.5 70.25 -1 -1 -1 -1000 -1000 -1000 -10 0.75"
 
 
 def rows_of(columns: Columns) -> list[tuple]:
     boxes = [tuple(box) for box in columns.boxes.tolist()]
-    names = [NAMES[code] for code in columns.name]
+    names = [columns.names[code] for code in columns.name]
     extra = (columns.truncation.tolist(), columns.occlusion.tolist(), columns.scores.tolist())
     return list(zip(columns.frame.tolist(), names, boxes, *extra, strict=True))
 
@@ -25,41 +23,6 @@ def folder_with(tmp_path: Path, **files: str) -> Path:
     for name, text in files.items():
         (tmp_path / f"{name.removeprefix('f')}.txt").write_bytes(text.encode())
     return tmp_path
-
-
-def test_reading_many_files_at_once_gives_what_reading_line_by_line_gives(golden):
-    for folder, scored in ((golden.labels, False), (golden.detections, True)):
-        frames = frames_of(folder)
-        fast = read_folder(folder, frames, scored)
-        slow = from_labels({frame: read_labels(folder / f"{frame}.txt") for frame in frames}, frames, scored)
-        np.testing.assert_equal(rows_of(fast), rows_of(slow))
-
-
-decimals = st.from_regex(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})", fullmatch=True)
-unusual = st.sampled_from(["1e3", "-2.5E-07", "00012.50", "1" * 25, "-0", "-0.0"])
-others = st.one_of(st.floats(allow_nan=False).map(repr), unusual)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(decimals, st.one_of(decimals, others)), min_size=1, max_size=6))
-def test_numbers_equal_pythons_float_to_the_last_bit(rows):
-    text = "\n".join(f"Car {a}\t{b}\r" for a, b in rows).encode()
-    names, values, _ = parse_rows(text, 3)
-    assert names.tolist() == [b"Car"] * len(rows)
-    expected = np.array([[float(a) for a, _ in rows], [float(b) for _, b in rows]])
-    assert values.tobytes() == expected.tobytes()
-
-
-@pytest.mark.parametrize("token", ["1.2.3", "--1", "1-2", "-", ".", "+", "1_0", "0x1", "1,5", "one", "1e", "\x001"])
-def test_what_is_no_number_is_never_read_as_one(token):
-    with pytest.raises(IrregularText):
-        parse_rows(f"Car 1 {token}".encode(), 3)
-
-
-@pytest.mark.parametrize("text", ["Car 1", "Car 1 2 3", "Car 1\n2 Van 3 4", "Car 1 2 Van 3 4"])
-def test_lines_of_another_length_are_never_read(text):
-    with pytest.raises(IrregularText):
-        parse_rows(text.encode(), 3)
 
 
 def test_empty_files_blank_lines_and_line_ends_of_every_kind(tmp_path):
@@ -90,8 +53,8 @@ def test_a_bad_line_is_named_by_file_and_line(tmp_path, line, words):
 
 
 def test_a_score_that_is_no_number_is_refused_in_memory_too():
-    for score in (None, float("nan")):
-        with pytest.raises(LabelError, match=r"frame 7.*score"):
+    for score in (None, float("nan"), float("inf")):
+        with pytest.raises(ResultError, match=r"frame 7: the score .* is (None|nan|inf)"):
             from_labels({"7": [Label("Car", (0, 0, 1, 1), score=score)]}, ["7"], scored=True)
 
 
@@ -109,10 +72,16 @@ def test_a_folder_that_is_not_there_or_has_no_labels_is_an_error(tmp_path):
         frames_of(tmp_path)
 
 
-def test_chunks_of_files_are_joined_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("detector.evaluation.columns.CHUNK_BYTES", 160)
-    for i in range(7):
-        (tmp_path / f"{i}.txt").write_text("\n".join([CAR] * (i % 3)))
-    columns = read_folder(tmp_path, frames_of(tmp_path), scored=True)
-    assert columns.frame.tolist() == [1, 2, 2, 4, 5, 5]
-    assert columns.scores.tolist() == [0.75] * 6
+def test_columns_know_their_names_and_what_is_a_region():
+    truth = [
+        Annotation("bus", (0, 0, 1, 1)),
+        Annotation("bus", (2, 2, 3, 3), ignore=True),
+        Label("DontCare", (4, 4, 5, 5)),
+    ]
+    columns = from_labels({"7": truth}, ["7"], scored=False)
+    assert columns.names == ("bus", "DontCare")
+    assert columns.named("bus", "DontCare").tolist() == [True, False, False]
+    assert columns.regions("bus", ("bus", "tram")).tolist() == [False, True, True]
+    assert columns.regions("tram", ("bus", "tram")).tolist() == [False, False, True]  # of no class: of every class
+    objects = columns.of(("tram", "bus"))
+    assert (objects.names, objects.name.tolist(), objects.boxes.tolist()) == (("tram", "bus"), [1], [[0, 0, 1, 1]])

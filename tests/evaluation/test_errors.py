@@ -72,7 +72,7 @@ def test_the_confusion_matrix_by_hand():
     third = (300.0, 100.0, 400.0, 200.0)
     truth = objects(("Car", BOX), ("Car", AWAY), ("Cyclist", third))
     found = [("Car", BOX, 0.9), ("Van", AWAY, 0.8), ("Car", (800.0, 100.0, 900.0, 200.0), 0.7)]
-    matrix = confusion(diagnosis_of(truth, found), CLASSES)
+    matrix = confusion(diagnosis_of(truth, found))
     expected = np.zeros((9, 9), int)
     car, van, cyclist, nothing = (0, 1, CLASSES.index("Cyclist"), 8)
     expected[car, car] = expected[car, van] = expected[nothing, car] = expected[cyclist, nothing] = 1
@@ -104,7 +104,7 @@ def test_mending_the_only_kind_of_error_wins_all_that_was_lost():
         truth, detections = scene(found)
         columns = from_labels(truth, list(truth), scored=False), from_labels(detections, list(truth), scored=True)
         won = gains(columns[0], diagnose(*columns, CLASSES), CLASSES)
-        before = evaluate(truth, detections).kitti["Car"]["moderate"].AP40
+        before = evaluate(truth, detections, CLASSES).kitti["Car"]["moderate"].AP40
         assert before < 100
         assert won.pop(kind) == pytest.approx(100 - before)
         assert set(won.values()) == {0.0}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import evaluate as door
-from detector.evaluation.network_results import speed, to_labels
+from detector.evaluation.network_results import speed
 from detector.evaluation.run import Outputs, score_network
-from detector.inference.detections import Detections
+from detector.inference.detections import Detections, to_labels
 
 FRAMES = ("000003", "000007", "000011")
 TRUTH = "Car 0.00 0 0.10 30.00 20.00 90.00 70.00 1.50 1.60 3.50 1.00 1.50 20.00 0.10\n"

@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from data.annotation import Annotation
 from data.formats.kitti import CLASSES, Label
+from detector.evaluation.charts import LIGHT, finished, precision_recall
 from detector.evaluation.columns import from_labels
 from detector.evaluation.crops import costly_false_positives, costly_misses
 from detector.evaluation.errors import diagnose
@@ -42,7 +44,7 @@ def image(tmp_path) -> Path:
 
 def test_the_page_is_self_contained_and_its_pictures_lie_beside_it(small, image, tmp_path):
     columns = small.columns()
-    page = write_report(tmp_path / "report", evaluate_columns(*columns), *columns, lambda frame: image)
+    page = write_report(tmp_path / "report", evaluate_columns(*columns, CLASSES), *columns, lambda frame: image)
     text = page.read_text(encoding="utf-8")
     links = Links(text).found
     assert len(links) > 20
@@ -60,7 +62,7 @@ def test_the_page_is_self_contained_and_its_pictures_lie_beside_it(small, image,
 
 def test_without_images_the_worst_cases_are_listed_by_their_boxes(small, tmp_path):
     columns = small.columns()
-    write_report(tmp_path, evaluate_columns(*columns), *columns, lambda frame: None)
+    write_report(tmp_path, evaluate_columns(*columns, CLASSES), *columns, lambda frame: None)
     assert {path.name for path in tmp_path.iterdir()} == {"index.html", *(f"{name}.png" for name in PICTURES)}
     assert (tmp_path / "index.html").read_text().count('class="blank"') > 10
 
@@ -75,6 +77,27 @@ def test_a_report_of_hardly_anything_is_written_too(tmp_path, classes, objects, 
     detections = from_labels({"0": [Label("Cyclist", box, score=0.5)] * found}, ["0"], scored=True)
     evaluation = evaluate_columns(truth, detections, classes)
     assert write_report(tmp_path, evaluation, truth, detections, lambda frame: None).is_file()
+
+
+def test_a_report_of_classes_that_are_not_kittis_does_not_speak_of_kittis_ap(tmp_path):
+    box, region = (100.0, 100.0, 200.0, 180.0), (400.0, 100.0, 500.0, 180.0)
+    truth = {"0": [Annotation("bus", box), Annotation("traffic light", region, ignore=True)]}
+    found = {"0": [Annotation("traffic light", place, score=0.5) for place in (box, region)]}
+    columns = from_labels(truth, ["0"], scored=False), from_labels(found, ["0"], scored=True)
+    classes = ("bus", "traffic light")
+    page = write_report(tmp_path, evaluate_columns(*columns, classes), *columns, lambda frame: None).read_text()
+    assert "<h1>Evaluation</h1>" in page
+    assert "KITTI 2D AP" not in page
+    assert "traffic light 0.50: is a bus" in page
+    assert page.count("traffic light 0.50") == 1  # the other lies in a region to ignore
+
+
+def test_a_chart_is_to_be_had_as_a_figure_too(small):
+    evaluation = evaluate_columns(*small.columns(), CLASSES)
+    figure = finished(precision_recall(evaluation.kitti))
+    assert [axes.get_title() for axes in figure.axes] == ["Car", "Pedestrian", "Cyclist"]
+    assert figure.get_facecolor() == (1.0, 1.0, 1.0, 1.0)
+    assert figure.axes[0].get_legend().get_texts()[0].get_color() == LIGHT.ink
 
 
 def test_names_of_files_cannot_become_markup(tmp_path):
@@ -106,7 +129,7 @@ def test_the_worst_cases_come_first_with_their_box_in_the_picture(image):
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 def test_a_browser_shows_the_page_from_disk(small, tmp_path):
     columns = small.columns()
-    page = write_report(tmp_path / "report", evaluate_columns(*columns), *columns, lambda frame: None)
+    page = write_report(tmp_path / "report", evaluate_columns(*columns, CLASSES), *columns, lambda frame: None)
     shot = tmp_path / "shot.png"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-quic"]

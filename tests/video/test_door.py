@@ -72,7 +72,7 @@ def test_a_folder_of_images_becomes_pictures_and_a_line_each(tmp_path):
     assert code == 0
     assert sorted(p.name for p in (tmp_path / "out/image").iterdir()) == [f"{n:06d}.jpg" for n in range(4)]
     (label,) = read_labels(tmp_path / "out/kitti/000003.txt")
-    assert label.box == (14, 40, 38, 56) and label.score == float(np.float32(0.9))
+    assert label.box == (14, 40, 38, 56) and label.score == 0.9
     assert lines(tmp_path / "out/detections.jsonl")[3]["detections"][0]["box"] == [14, 40, 38, 56]
     assert len(list((tmp_path / "out/crops/Car").iterdir())) == 4
 
