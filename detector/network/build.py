@@ -12,12 +12,6 @@ from detector.network.yolov3.network import YOLOv3
 
 def build_detector(settings: NetworkSettings, num_classes: int) -> YOLOv3:
     """The detector that the settings describe, with fresh weights."""
-    backbone = build_backbone(
-        settings.arch,
-        attention=settings.attention,
-        placement=settings.placement,
-        coverage=settings.coverage,
-        residual_gate=settings.residual_gate,
-    )
+    backbone = build_backbone(settings.arch, settings.attention_spec)
     anchors = torch.tensor(settings.anchors, dtype=torch.float32).view(3, -1, 2)
     return YOLOv3(backbone, num_classes, anchors, settings.width, Coder(settings.xy_scale))

@@ -6,22 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import off_its_start
 from torch import nn
 
 from backbones import build_backbone
-from backbones.attention import ATTENTIONS
+from backbones.attention import CATALOGUE
 
 FAST = ("emca-srm",)  # aggregation, statistics and a local gate in one; the others take the same road
-EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in ATTENTIONS]
+EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CATALOGUE]
 
 
 def off_its_starting_values(attention: str) -> nn.Module:
     torch.manual_seed(0)
-    backbone = build_backbone("resnet18", attention).eval()
-    for name, parameter in backbone.named_parameters():
-        if "attention" in name:
-            parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    return backbone
+    return off_its_start(build_backbone("resnet18", attention)).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +26,7 @@ def fresh_compiler() -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("attention", CATALOGUE)
 def test_no_graph_break(attention: str) -> None:
     backbone = off_its_starting_values(attention)
     images = torch.randn(2, 3, 64, 64)

@@ -6,6 +6,7 @@ from network_pieces import ANCHORS, lively, tiny
 from torch import nn
 
 from backbones import build_backbone
+from backbones.attention import CATALOGUE
 from detector.inference.fuse import fuse
 from detector.network.yolov3.network import YOLOv3
 
@@ -14,9 +15,7 @@ def norms(network):
     return [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-@pytest.mark.parametrize(
-    "attention", ["none", "se", "eca", "srm", "cbam", "bam", "gc", "fca", "emca-se", "emca-eca", "emca-srm"]
-)
+@pytest.mark.parametrize("attention", CATALOGUE)
 def test_folding_changes_nothing_but_the_number_of_operations(attention):
     torch.manual_seed(0)
     network = lively(YOLOv3(build_backbone("resnet18", attention), 3, ANCHORS, 0.125)).eval()

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_pieces import ANCHORS, targets_of
 
-from detector.network.yolov3 import assignment
 from detector.network.settings import LossSettings
+from detector.network.yolov3 import assignment
 from detector.network.yolov3.assignment import assign, pad_by_image, positives
 from detector.network.yolov3.boxes import make_grid
 
