@@ -72,7 +72,8 @@ def cosines(frequency: Tensor, side: int) -> Tensor:
     """[F] -> the orthonormal DCT-II vectors [F, side] of these frequencies, counted on a grid of 7."""
     position = torch.arange(side, dtype=torch.float32, device=frequency.device) + 0.5
     norm = torch.where(frequency == 0, 1.0, math.sqrt(2.0)) / math.sqrt(side)
-    return torch.cos(math.pi / GRID * frequency[:, None] * position) * norm[:, None]
+    # Frequency by position first: in a bfloat16 network the frequencies are exact, being small whole numbers.
+    return torch.cos(frequency[:, None] * position * (math.pi / GRID)) * norm[:, None]
 
 
 def averaging(size: int, cells: int, device: torch.device) -> Tensor:

@@ -49,10 +49,9 @@ class Seat(Enum):
             return "stem_squeeze"
         if self is Seat.AFTER_STAGE:
             return f"stage_attention.{place.stage - 1}"
-        within = (
-            place.convolution if self.replaces_convolution else "after" if self is Seat.AFTER_BLOCK else "attention"
-        )
-        return f"{block_path(place)}.{within}"
+        if self.replaces_convolution:
+            return f"{block_path(place)}.{place.convolution}"
+        return f"{block_path(place)}.{'after' if self is Seat.AFTER_BLOCK else 'attention'}"
 
 
 def block_path(place: Place) -> str:

@@ -7,6 +7,7 @@ import torch
 from places import place
 
 from backbones.attention import CATALOGUE
+from backbones.attention.fca import FrequencySqueeze
 from backbones.attention.gate import ChannelGate
 from backbones.attention.srm import MeanAndStd
 
@@ -25,6 +26,13 @@ def test_the_scale_folded_into_the_addition_gives_the_same_sum(name: str) -> Non
     gate = module.eval().excite(module.squeeze(residual))
     expected = shortcut + residual * gate[:, :, None, None]
     torch.testing.assert_close(module(residual, shortcut, []), expected)
+
+
+def test_a_network_cast_to_bfloat16_reads_the_same_frequencies() -> None:
+    x = torch.randn(1, 64, 20, 50, generator=torch.Generator().manual_seed(0))
+    squeeze = FrequencySqueeze(64, 14, "top16")
+    expected = squeeze(x)
+    torch.testing.assert_close(squeeze.bfloat16()(x), expected)
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e2, 1e4])

@@ -142,6 +142,35 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_valid_names(
     assert "\n" not in message
 
 
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+WEIGHTS_OF_VERSION_0_1 = {  # of the first block or stage, beside torchvision's
+    "none": [],
+    "se": ["fc.0.weight", "fc.2.weight"],
+    "eca": ["conv.weight"],
+    "srm": ["cfc", *(f"bn.{name}" for name in NORM)],
+    "fca": ["fc.0.weight", "fc.2.weight"],
+    "emca-se": ["excitation.fc.0.weight", "excitation.fc.2.weight", "mab.weight"],
+    "emca-eca": ["excitation.conv.weight", "mab.weight"],
+    "emca-srm": ["excitation.cfc", *(f"excitation.bn.{name}" for name in NORM), "mab.weight"],
+}
+
+
+@pytest.mark.parametrize("attention", WEIGHTS_OF_VERSION_0_1)
+def test_weights_keep_the_names_that_they_had_in_version_0_1(attention: str) -> None:
+    with torch.device("meta"):
+        plain, attended = (build_backbone("resnet18", name).state_dict() for name in ("none", attention))
+    added = [key for key in attended if key not in plain and key.startswith("layer1.")]
+    assert sorted(added) == sorted(f"layer1.0.attention.{name}" for name in WEIGHTS_OF_VERSION_0_1[attention])
+    assert not any(key.startswith("stem_squeeze") for key in attended)
+
+
+def test_bam_keeps_its_names_after_stages_1_to_3() -> None:
+    with torch.device("meta"):
+        plain, attended = (build_backbone("resnet18", name).state_dict() for name in ("none", "bam"))
+    added = {".".join(key.split(".")[:3]) for key in attended if key not in plain}
+    assert added == {f"stage_attention.{k}.{branch}" for k in (0, 1, 2) for branch in ("channel", "spatial")}
+
+
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
 def test_levels_say_which_maps_it_gives(arch: str) -> None:
     torch.manual_seed(0)
