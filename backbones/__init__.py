@@ -1,5 +1,6 @@
 """Images to feature maps: ResNets with channel attention."""
 
 from backbones.resnet import build_backbone
+from backbones.spec import AttentionSpec
 
-__all__ = ["build_backbone"]
+__all__ = ["AttentionSpec", "build_backbone"]

@@ -1,13 +1,14 @@
 """Weights from a file into any variant of the same depth: torchvision's ImageNet weights, or a checkpoint of ours.
 
-Attention may be missing (it then starts fresh); the classifier may be left over; anything else is an error.
+Attention may be missing (it then starts fresh), also where it stands in place of a 3x3 convolution of the file; the
+classifier may be left over; anything else is an error.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_weights
 
+from backbones.attention.place import Place
+from backbones.attention.seat import Seat, block_path
 from backbones.resnet import AttentionResNet
 
 
@@ -30,12 +33,15 @@ class LoadReport:
     source: str
     loaded: int
     fresh: tuple[str, ...]  # attention of the network that the file does not have: keeps its initial values
-    unused: tuple[str, ...]  # in the file, not in this network: its classifier, or other attention
+    unused: tuple[str, ...]  # in the file, not in this network: its classifier, other attention, replaced convolutions
+    replaced: tuple[str, ...]  # 3x3 convolutions of the file in whose place the network has attention that starts fresh
 
     def __str__(self) -> str:
         parts = [f"{self.source}: {self.loaded} tensors loaded"]
         if self.fresh:
             parts.append(f"attention not in the file, starting fresh: {_first(self.fresh)}")
+        if self.replaced:
+            parts.append(f"{len(self.replaced)} of its 3x3 convolutions replaced by attention: {_first(self.replaced)}")
         if self.unused:
             parts.append(f"in the file but not used: {_first(self.unused)}")
         return "; ".join(parts)
@@ -55,14 +61,19 @@ def load_pretrained(backbone: AttentionResNet, source: str | os.PathLike[str]) -
 def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: str) -> LoadReport:
     """Load `state` into `backbone`, in place. Nothing is changed if it does not fit."""
     own = backbone.state_dict()
-    missing = [key for key in own if key not in state]
-    unexpected = [key for key in state if key not in own]
-    other_shape = [key for key in own if key in state and state[key].shape != own[key].shape]
+    replaced = [place for place in backbone.replaced if not _same_module(_replaced_paths(place), own, state)]
+    paths_of_replaced = [path for place in replaced for path in _replaced_paths(place)]
+    attention = _attention_paths(backbone)
+
+    compared = {key for key in (*own, *state) if not _is_within(key, paths_of_replaced)}
+    missing = [key for key in own if key in compared and key not in state]
+    unexpected = [key for key in state if key in compared and key not in own]
+    other_shape = [key for key in own if key in compared and key in state and state[key].shape != own[key].shape]
 
     # A counter that torchvision's older files lack; BatchNorm's default momentum does not read it.
-    lacking = [k for k in missing if not _is_attention(k) and not k.endswith("num_batches_tracked")]
-    foreign = [k for k in unexpected if not _is_attention(k) and not _is_classifier(k)]
-    misshapen = [k for k in other_shape if not _is_attention(k)]
+    lacking = [k for k in missing if not _is_within(k, attention) and not k.endswith("num_batches_tracked")]
+    foreign = [k for k in unexpected if not _is_within(k, attention) and not _is_classifier(k)]
+    misshapen = [k for k in other_shape if not _is_within(k, attention)]
     problems = []
     if misshapen:
         key = misshapen[0]
@@ -73,17 +84,37 @@ def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: s
     if foreign:
         problems.append(f"{len(foreign)} unknown ({_first(foreign)})")
     if problems:
-        raise WeightsError(f"{source}: not for {backbone.arch}: {', '.join(problems)}; use weights of the same arch")
+        advice = "use weights of the same arch, with a 3x3 convolution wherever this network has one"
+        raise WeightsError(f"{source}: not for {backbone.arch}: {', '.join(problems)}; {advice}")
 
-    fitting = {key: tensor for key, tensor in state.items() if key in own and key not in other_shape}
+    fitting = {key: state[key] for key in own if key in compared and key in state and key not in other_shape}
     backbone.load_state_dict(fitting, strict=False)
-    fresh = [key for key in missing if _is_attention(key)] + other_shape
-    return LoadReport(source, len(fitting), tuple(fresh), tuple(unexpected + other_shape))
+    fresh = [k for k in missing if _is_within(k, attention)] + other_shape + [k for k in own if k not in compared]
+    unused = unexpected + other_shape + [k for k in state if k not in compared]
+    convolutions = tuple(Seat.CONVOLUTION.path(place) for place in replaced)
+    return LoadReport(source, len(fitting), tuple(fresh), tuple(unused), convolutions)
 
 
-def _is_attention(key: str) -> bool:
-    """True of names like `layer1.0.attention.fc.0.weight`; no name of torchvision's ResNet contains the word."""
-    return "attention" in key
+def _attention_paths(backbone: AttentionResNet) -> set[str]:
+    """The names of all modules that a network of this arch can have in a seat beside torchvision's own modules."""
+    return {seat.path(place) for seat in Seat if not seat.replaces_convolution for place in backbone.places}
+
+
+def _replaced_paths(place: Place) -> tuple[str, str]:
+    """A 3x3 convolution and its BatchNorm: their statistics belong together."""
+    return Seat.CONVOLUTION.path(place), f"{block_path(place)}.{place.norm}"
+
+
+def _same_module(paths: Iterable[str], own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    """True if the file has the very module that the network has there, by the names and shapes of its weights."""
+    here, there = ({k: v.shape for k, v in s.items() if _is_within(k, paths)} for s in (own, state))
+    return here == there
+
+
+def _is_within(key: str, paths: Iterable[str]) -> bool:
+    """Whether this weight belongs to a module at `paths`, as layer1.0.attention.conv.weight to layer1.0.attention."""
+    parts = key.split(".")
+    return any(".".join(parts[:depth]) in paths for depth in range(1, len(parts)))
 
 
 def _is_classifier(key: str) -> bool:

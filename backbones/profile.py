@@ -5,26 +5,26 @@ python -m backbones.profile [--arch A] [--attention A] [--placement P] [--covera
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import json
-import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import NoReturn
 
 import torch
 from torch import nn
 
 from backbones import paper
-from backbones.attention import ATTENTIONS, BETWEEN_STAGES, EMCA_EXCITATION, IN_BLOCK
+from backbones.attention import CATALOGUE
 from backbones.counting import count_macs, count_params
 from backbones.names import COVERAGES, PLACEMENTS, check_name
 from backbones.resnet import ARCHS, build_backbone
+from backbones.spec import AttentionSpec, split
+from system.command import Parser, exit_status
+from system.files import write_text
 
 IMAGE_SIZE = 224
 NUM_CLASSES = 1000
@@ -34,60 +34,92 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Variant:
-    """One row. placement and coverage are None where the attention has no such choice."""
-
     arch: str
-    attention: str
-    placement: str | None
-    coverage: str | None
+    spec: AttentionSpec
 
     def build(self) -> nn.Module:
-        return build_backbone(
-            self.arch, self.attention, self.placement or "first", self.coverage or "1,N", num_classes=NUM_CLASSES
-        )
+        return build_backbone(self.arch, self.spec, num_classes=NUM_CLASSES)
+
+    @property
+    def attention(self) -> str:
+        """Name and options but for those that have a column of their own."""
+        return self.spec.text(without=("placement", "coverage"))
+
+    @property
+    def placement(self) -> str | None:
+        return self.spec.placement
+
+    @property
+    def coverage(self) -> str | None:
+        coverage = dict(self.spec.options).get("coverage")
+        return None if coverage is None else str(coverage)
 
 
 @dataclass(frozen=True)
-class Profile(Variant):
+class Profile:
+    """One row. fps_ratio is to the plain ResNet of the same depth, the paper's own measure."""
+
+    variant: Variant
     params: int
-    params_M: float
     macs: int
-    gflops: float
     fps: float | None = None
-    fps_ratio: float | None = None  # to the plain ResNet of the same depth, the paper's own measure
+    fps_ratio: float | None = None
+
+    @property
+    def params_M(self) -> float:
+        return self.params / M
+
+    @property
+    def gflops(self) -> float:
+        return self.macs / G
+
+    def printed(self, figures: dict[paper.Key, tuple[float, float, float]]) -> float | None:
+        """What the paper prints for this row."""
+        v = self.variant
+        return paper.printed(figures, v.arch, v.attention, v.placement, v.coverage)
+
+    def as_json(self) -> dict[str, object]:
+        of_variant = ("arch", "attention", "placement", "coverage")
+        counts = ("params", "params_M", "macs", "gflops", "fps", "fps_ratio")
+        return {k: getattr(self.variant, k) for k in of_variant} | {k: getattr(self, k) for k in counts}
 
 
-def variants() -> list[Variant]:
-    """Every variant of every depth, the plain ResNet first."""
-    rows = []
-    for arch in ARCHS:
-        rows.append(Variant(arch, "none", None, None))
-        rows += [Variant(arch, attention, placement, None) for attention in IN_BLOCK for placement in PLACEMENTS]
-        rows += [Variant(arch, attention, None, None) for attention in BETWEEN_STAGES]
-        rows += [Variant(arch, attention, "first", coverage) for attention in EMCA_EXCITATION for coverage in COVERAGES]
-    return rows
+def variants(archs: Sequence[str] = ARCHS, attentions: Sequence[str] = tuple(CATALOGUE)) -> list[Variant]:
+    """Every placement and coverage that these attentions (as a person writes them) leave open, at each depth."""
+    return [Variant(arch, spec) for arch in archs for attention in attentions for spec in _choices(attention)]
+
+
+def _choices(attention: str) -> Iterator[AttentionSpec]:
+    name, _ = split(attention)
+    every = itertools.product(CATALOGUE[name].placements or PLACEMENTS, COVERAGES)
+    specs = (AttentionSpec.parse(attention, {"placement": p, "coverage": c}) for p, c in every)
+    return iter(dict.fromkeys(specs))  # one that has no such choice, or has made it, comes out the same each time
 
 
 def select(arch: str | None, attention: str | None, placement: str | None, coverage: str | None) -> list[Variant]:
     """The variants that a filter names (None: any). A choice that a variant does not have does not exclude it."""
     for what, name, valid in (
         ("arch", arch, ARCHS),
-        ("attention", attention, ATTENTIONS),
         ("placement", placement, PLACEMENTS),
         ("coverage", coverage, COVERAGES),
     ):
         if name is not None:
             check_name(what, name, valid)
+    archs = ARCHS if arch is None else (arch,)
+    attentions = tuple(CATALOGUE) if attention is None else (attention,)
     chosen = [
         v
-        for v in variants()
-        if arch in (None, v.arch)
-        and attention in (None, v.attention)
-        and (placement is None or v.placement in (None, placement))
+        for v in variants(archs, attentions)
+        if (placement is None or v.placement in (None, placement))
         and (coverage is None or v.coverage in (None, coverage))
     ]
     if not chosen:
-        raise ValueError(f"no variant has attention {attention} and placement {placement}: use --placement first")
+        placements, coverages = (
+            {getattr(v, k) for v in variants(archs, attentions)} for k in ("placement", "coverage")
+        )
+        is_placement = placement is not None and not placements & {None, placement}
+        found, offered = ("placement", placements) if is_placement else ("coverage", coverages)
+        raise ValueError(f"{attention} is not there with this {found}: use --{found} {' or '.join(sorted(offered))}")
     return chosen
 
 
@@ -95,8 +127,7 @@ def profile(variant: Variant) -> Profile:
     """Exact counts. The network is built on the meta device: shapes only, no weights, so this takes no time."""
     with torch.device("meta"):
         network = variant.build()
-    params, macs = count_params(network), count_macs(network, IMAGE_SIZE)
-    return Profile(**asdict(variant), params=params, params_M=params / M, macs=macs, gflops=macs / G)
+    return Profile(variant, count_params(network), count_macs(network, IMAGE_SIZE))
 
 
 def measure_fps(rows: Sequence[Profile], rounds: int = ROUNDS) -> list[Profile]:
@@ -106,13 +137,13 @@ def measure_fps(rows: Sequence[Profile], rounds: int = ROUNDS) -> list[Profile]:
     drift of the machine hits all alike; the median of the rounds counts.
     """
     measured = {}
-    for arch in dict.fromkeys(row.arch for row in rows):
-        plain = Variant(arch, "none", None, None)
-        same_depth = [Variant(r.arch, r.attention, r.placement, r.coverage) for r in rows if r.arch == arch]
+    for arch in dict.fromkeys(row.variant.arch for row in rows):
+        plain = Variant(arch, AttentionSpec.parse("none"))
+        same_depth = [row.variant for row in rows if row.variant.arch == arch]
         seconds = _median_seconds([plain, *(v for v in same_depth if v != plain)], rounds)
         for variant in same_depth:
             measured[variant] = (1 / seconds[variant], seconds[plain] / seconds[variant])
-    fps = [measured[Variant(r.arch, r.attention, r.placement, r.coverage)] for r in rows]
+    fps = [measured[row.variant] for row in rows]
     return [replace(row, fps=frames, fps_ratio=ratio) for row, (frames, ratio) in zip(rows, fps, strict=True)]
 
 
@@ -120,8 +151,10 @@ def measure_fps(rows: Sequence[Profile], rounds: int = ROUNDS) -> list[Profile]:
 def _median_seconds(candidates: Sequence[Variant], rounds: int) -> dict[Variant, float]:
     networks = {variant: variant.build().eval() for variant in candidates}
     trunk = networks[candidates[0]].state_dict()
-    for network in networks.values():
-        network.load_state_dict(trunk, strict=False, assign=True)  # one trunk in memory for all
+    for network in networks.values():  # one trunk in memory for all
+        shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
+        shared = {key: tensor for key, tensor in trunk.items() if shapes.get(key) == tensor.shape}
+        network.load_state_dict(shared, strict=False, assign=True)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
     times: dict[Variant, list[float]] = {variant: [] for variant in candidates}
     order, shuffle = list(candidates), random.Random(0).shuffle
@@ -138,10 +171,10 @@ def _median_seconds(candidates: Sequence[Variant], rounds: int) -> dict[Variant,
 def table(rows: Sequence[Profile]) -> str:
     """Aligned text, the paper's figure in the column after ours ("-": it prints none)."""
     columns: list[tuple[str, Callable[[Profile], str]]] = [
-        ("arch", lambda r: r.arch),
-        ("attention", lambda r: r.attention),
-        ("placement", lambda r: r.placement or "-"),
-        ("coverage", lambda r: r.coverage or "-"),
+        ("arch", lambda r: r.variant.arch),
+        ("attention", lambda r: r.variant.attention),
+        ("placement", lambda r: r.variant.placement or "-"),
+        ("coverage", lambda r: r.variant.coverage or "-"),
         ("params", lambda r: str(r.params)),
         ("M", lambda r: f"{r.params_M:.3f}"),
         ("paper", lambda r: _figure(paper.PARAMS_M, r)),
@@ -160,7 +193,7 @@ def table(rows: Sequence[Profile]) -> str:
 
 
 def _figure(figures: dict[paper.Key, tuple[float, float, float]], row: Profile) -> str:
-    figure = paper.printed(figures, row.arch, row.attention, row.placement, row.coverage)
+    figure = row.printed(figures)
     return "-" if figure is None else f"{figure:.3f}"
 
 
@@ -176,48 +209,41 @@ def _caption(with_fps: bool) -> str:
 
 
 def write_json(rows: Sequence[Profile], target: str) -> None:
-    """To the file `target`, whole or not at all, or to standard output if it is "-"."""
-    text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+    """To the file `target`, or to standard output if it is "-"."""
+    text = json.dumps([row.as_json() for row in rows], indent=1) + "\n"
     if target == "-":
         sys.stdout.write(text)
         return
-    partial = Path(f"{target}.{os.getpid()}.tmp")
     try:
-        partial.write_text(text)
-        os.replace(partial, target)
+        write_text(target, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(f"cannot write {target}: {error.strerror}; choose another file for --json") from error
 
 
-class _OneLineErrors(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; --help shows the options\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _OneLineErrors(prog="python -m backbones.profile", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m backbones.profile", description=__doc__.splitlines()[0])
     parser.add_argument("--arch", metavar="A", help=f"only {', '.join(ARCHS)}")
-    parser.add_argument("--attention", metavar="A", help=f"only {', '.join(ATTENTIONS)}")
+    parser.add_argument(
+        "--attention",
+        metavar="A",
+        help=f"only NAME[:option=value[,option=value...]], NAME one of {', '.join(CATALOGUE)}",
+    )
     parser.add_argument("--placement", metavar="P", help=f"blocks of a stage with attention: {', '.join(PLACEMENTS)}")
     parser.add_argument("--coverage", metavar="C", help=f"what EMCA reads: {' '.join(COVERAGES)}")
     parser.add_argument("--fps", action="store_true", help="also measure images per second, one at a time")
     parser.add_argument("--json", metavar="OUT", help="write the rows to this file; - is standard output, and no table")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         rows = [profile(v) for v in select(options.arch, options.attention, options.placement, options.coverage)]
         if options.fps:
             rows = measure_fps(rows)
         if options.json:
             write_json(rows, options.json)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    if options.json != "-":
-        print(table(rows), _caption(options.fps), sep="\n\n")
-    return 0
+        if options.json != "-":
+            print(table(rows), _caption(options.fps), sep="\n\n")
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":

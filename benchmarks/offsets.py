@@ -50,7 +50,7 @@ def main() -> None:
     sizes: dict[Place, Size] = {}
     for frame in tqdm(dataset.frames):
         labels = [label for label in dataset.annotations(frame) if isinstance(label, Label)]
-        cars = {row: label for row, label in enumerate(dataset.annotations(frame)) if in_full_view(label)}
+        cars = {row: label for row, label in enumerate(labels) if in_full_view(label)}
         if not cars:
             continue
         sizes |= {(frame, row): label.dimensions for row, label in cars.items()}

@@ -1,38 +1,31 @@
-"""Every attention by name. A new one is a file beside this one and a line here."""
+"""The catalogue: every attention by name. A new one is a file beside this one and a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import nn
+from functools import partial
 
 from backbones.attention.bam import BottleneckAttention
 from backbones.attention.cbam import ConvolutionalBlockAttention
 from backbones.attention.eca import EfficientChannelAttention
+from backbones.attention.emca import emca
 from backbones.attention.fca import FrequencyAttention
-from backbones.attention.gate import ChannelGate
+from backbones.attention.gate import PlainAdd
 from backbones.attention.gc import GlobalContext
 from backbones.attention.se import SqueezeExcite
+from backbones.attention.seat import Entry, Seat, in_stages, nowhere
 from backbones.attention.srm import StyleRecalibration
+from backbones.names import PLACEMENTS
 
-# In a block, on its residual branch: built with (channels), called with (residual, shortcut, taps).
-IN_BLOCK: dict[str, type[nn.Module]] = {
-    "se": SqueezeExcite,
-    "eca": EfficientChannelAttention,
-    "srm": StyleRecalibration,
-    "cbam": ConvolutionalBlockAttention,
-    "gc": GlobalContext,
-    "fca": FrequencyAttention,
+CATALOGUE: dict[str, Entry] = {
+    "none": Entry(Seat.RESIDUAL, PlainAdd, where=nowhere),
+    "se": Entry(Seat.RESIDUAL, SqueezeExcite, PLACEMENTS),
+    "eca": Entry(Seat.RESIDUAL, EfficientChannelAttention, PLACEMENTS),
+    "srm": Entry(Seat.RESIDUAL, StyleRecalibration, PLACEMENTS),
+    "cbam": Entry(Seat.RESIDUAL, ConvolutionalBlockAttention, PLACEMENTS),
+    "gc": Entry(Seat.RESIDUAL, GlobalContext, PLACEMENTS),
+    "fca": Entry(Seat.RESIDUAL, FrequencyAttention, PLACEMENTS),
+    "bam": Entry(Seat.AFTER_STAGE, BottleneckAttention, where=in_stages(1, 2, 3)),
+    "emca-se": Entry(Seat.ACROSS_BLOCKS, partial(emca, SqueezeExcite), ("first",)),
+    "emca-eca": Entry(Seat.ACROSS_BLOCKS, partial(emca, EfficientChannelAttention), ("first",)),
+    "emca-srm": Entry(Seat.ACROSS_BLOCKS, partial(emca, StyleRecalibration), ("first",)),
 }
-
-# After stages 1 to 3: built with (channels), called with the map.
-BETWEEN_STAGES: dict[str, type[nn.Module]] = {"bam": BottleneckAttention}
-
-# In the first block of each stage, fed with several scales by EMCA (emca.py).
-EMCA_EXCITATION: dict[str, Callable[[int], ChannelGate]] = {
-    "emca-se": SqueezeExcite,
-    "emca-eca": EfficientChannelAttention,
-    "emca-srm": StyleRecalibration,
-}
-
-ATTENTIONS = ("none", *IN_BLOCK, *BETWEEN_STAGES, *EMCA_EXCITATION)

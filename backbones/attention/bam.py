@@ -5,18 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from backbones.attention.gate import reduced
+from backbones.attention.norm import VectorBatchNorm
+from backbones.attention.place import Place
+
 
 class BottleneckAttention(nn.Module):
     """y = x ⊗ (1 + sigmoid(channel(x) ⊗ spatial(x))), channel [B, C, 1, 1], spatial [B, 1, H, W]."""
 
-    def __init__(self, channels: int, reduction: int = 16, dilation: int = 4) -> None:
+    def __init__(self, place: Place, *, reduction: int = 16, dilation: int = 4) -> None:
         super().__init__()
-        hidden = channels // reduction
+        channels, hidden = place.channels, reduced(place.channels, reduction)
         self.channel = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(1),
             nn.Linear(channels, hidden),
-            nn.BatchNorm1d(hidden),
+            VectorBatchNorm(hidden, "BAM"),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, channels),
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from backbones.attention.gate import Taps
+from backbones.attention.gate import Taps, reduced
+from backbones.attention.place import Place
 
 
 class ConvolutionalBlockAttention(nn.Module):
@@ -15,13 +16,14 @@ class ConvolutionalBlockAttention(nn.Module):
     y  = x' ⊗ sigmoid(BN(conv7x7([max over channels; mean over channels of x'])))   one number per position
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, place: Place, *, reduction: int = 16) -> None:
         super().__init__()
+        hidden = reduced(place.channels, reduction)
         self.average_pool = nn.AdaptiveAvgPool2d(1)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, channels // reduction),
+            nn.Linear(place.channels, hidden),
             nn.ReLU(inplace=True),
-            nn.Linear(channels // reduction, channels),
+            nn.Linear(hidden, place.channels),
         )
         self.spatial = nn.Sequential(
             nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False),

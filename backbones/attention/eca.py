@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from backbones.attention.gate import ChannelGate
+from backbones.attention.place import Place
 
 
 class EfficientChannelAttention(ChannelGate):
     """z = sigmoid(conv1d_k(mean(x))) along the channels; no fully connected layer, k weights in all."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        k = kernel_size(channels)
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        k = kernel_size(place.channels)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
 
     def excite(self, squeezed: Tensor) -> Tensor:

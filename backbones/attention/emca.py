@@ -12,12 +12,14 @@ a tapped block appends its own vector, the first block of a stage reads them all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from backbones.attention.gate import ChannelGate, PlainAdd, Taps, add_scaled
+from backbones.attention.place import Place
+from backbones.names import Coverage
 
 
 class MultiscaleAggregation(nn.Module):
@@ -81,34 +83,29 @@ class Tap(PlainAdd):
         return super().forward(residual, shortcut, taps)
 
 
-def coverage_region(stage: int, depths: Sequence[int], coverage: str) -> int:
+def emca(
+    excitation: type[ChannelGate], place: Place, *, coverage: Coverage = "1,N", residual_gate: bool = False
+) -> nn.Module | None:
+    """What sits at `place`: the attention in the first block of a stage, a tap where a later stage reads, else nothing.
+
+    coverage        what the first block of a stage reads, "S,N'" of eq. (5): how many stages back (0, 1, or i-1 for
+                    all), and of each its last block (1) or all blocks (N)
+    residual_gate   scale by 1 + z instead of z, as in earlier published code
+    """
+    reach, share = coverage.split(",")
+    has_reader = reach != "0" and place.stage < len(place.depths)
+    is_tapped = has_reader and (share == "N" or place.is_last_block)
+    if place.stage == 0:
+        return excitation.make_squeeze() if is_tapped else None
+    if place.block > 1:
+        return Tap(excitation.make_squeeze()) if is_tapped else None
+    scales = coverage_region(place.stage, place.depths, coverage)
+    return Emca(excitation(place), scales, is_tapped, keeps_taps=reach == "i-1", residual_gate=residual_gate)
+
+
+def coverage_region(stage: int, depths: Sequence[int], coverage: Coverage) -> int:
     """R_i = 1 + Σ_{j=1..S} N'_{i-j} (eq. 5) for stage i = 1, 2, ...; stage 0 is the stem and counts as one block."""
     reach, share = coverage.split(",")
     previous = [1, *depths][:stage]
     read = {"0": [], "1": previous[-1:], "i-1": previous}[reach]
     return 1 + sum(blocks if share == "N" else 1 for blocks in read)
-
-
-def emca_slots(
-    excitation: Callable[[int], ChannelGate],
-    channels: Sequence[int],
-    depths: Sequence[int],
-    coverage: str,
-    residual_gate: bool,
-) -> tuple[nn.Module | None, list[list[nn.Module]]]:
-    """What squeezes the stem's map (None if no one reads it), and the attention of every block of every stage."""
-    reach, share = coverage.split(",")
-    slots: list[list[nn.Module]] = []
-    for stage, (width, depth) in enumerate(zip(channels, depths, strict=True), start=1):
-        has_reader = reach != "0" and stage < len(depths)
-        is_tapped = [has_reader and (share == "N" or block == depth) for block in range(1, depth + 1)]
-        first = Emca(
-            excitation(width),
-            scales=coverage_region(stage, depths, coverage),
-            is_tapped=is_tapped[0],
-            keeps_taps=reach == "i-1",
-            residual_gate=residual_gate,
-        )
-        squeeze = first.excitation.squeeze
-        slots.append([first, *(Tap(squeeze) if tapped else PlainAdd() for tapped in is_tapped[1:])])
-    return (None if reach == "0" else squeeze), slots

@@ -1,16 +1,20 @@
 """What a residual block asks of its attention: take the residual branch and the shortcut, give their sum.
 
-Every attention module has `forward(residual, shortcut, taps) -> [B, C, H, W]`, the shortcut plus the attended residual.
-Receiving both lets a module fold its scale into the addition, so that no scaled copy of the map is ever written.
-`taps` carries squeezed maps from block to block for attention across scales (see emca.py); local attention ignores it.
+Every module on a residual branch has `forward(residual, shortcut, taps) -> [B, C, H, W]`: the shortcut plus the
+attended residual. Receiving both lets a module fold its scale into the addition, so that no scaled copy of the map is
+ever written. `taps` carries squeezed maps for attention that reads more than its own map (seat.py); others ignore it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-Taps = list[Tensor]  # squeezed maps that a later stage reads, oldest first; each [B, C_j] or [B, C_j, S]
+from backbones.attention.place import Place
+
+Taps = list[Tensor]  # squeezed maps that a later reader reads, oldest first; each [B, C_j] or [B, C_j, S]
 
 
 class PlainAdd(nn.Module):
@@ -20,16 +24,25 @@ class PlainAdd(nn.Module):
         return residual.add_(shortcut)  # in place, as torchvision does it
 
 
+class GlobalMean(nn.Sequential):
+    """[B, C, H, W] -> [B, C]"""
+
+    def __init__(self) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
+
+
 class ChannelGate(nn.Module):
     """Local channel attention: y = x ⊗ z with one number z = excite(squeeze(x)) in (0, 1) per image and channel.
 
     `squeeze` is a module without weights, [B, C, H, W] -> [B, C] (or [B, C, S] for S statistics a channel); the mean
-    unless the subclass brings another. The subclass gives `excite`.
+    unless the subclass names another. The subclass gives `excite`.
     """
 
-    def __init__(self, squeeze: nn.Module | None = None) -> None:
+    make_squeeze: Callable[[], nn.Module] = GlobalMean
+
+    def __init__(self, place: Place) -> None:
         super().__init__()
-        self.squeeze = squeeze or nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
+        self.squeeze = type(self).make_squeeze()
 
     def excite(self, squeezed: Tensor) -> Tensor:
         """What `squeeze` gave -> the gate [B, C]."""
@@ -43,3 +56,10 @@ def add_scaled(shortcut: Tensor, residual: Tensor, gate: Tensor) -> Tensor:
     """shortcut + residual ⊗ gate in one pass over the maps; gate is [B, C]."""
     # Statistics may be kept in float32 under autocast; a float32 gate would silently widen the whole map.
     return torch.addcmul(shortcut, residual, gate.to(residual.dtype)[:, :, None, None])
+
+
+def reduced(channels: int, reduction: int) -> int:
+    """Channels of the narrow layer between two wide ones: channels / reduction, rounded down."""
+    if reduction > channels:
+        raise ValueError(f"reduction={reduction} leaves nothing of {channels} channels: use {channels} or less")
+    return channels // reduction

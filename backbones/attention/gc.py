@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from backbones.attention.gate import Taps
+from backbones.attention.gate import Taps, reduced
+from backbones.attention.place import Place
 
 
 class GlobalContext(nn.Module):
     """y = x + W2 ReLU(LayerNorm(W1 Σ_p softmax_p(w·x_p) x_p)): one context vector, added at every position p."""
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, place: Place, *, reduction: int = 16) -> None:
         super().__init__()
-        hidden = channels // reduction
+        channels, hidden = place.channels, reduced(place.channels, reduction)
         self.mask = nn.Conv2d(channels, 1, kernel_size=1)
         last = nn.Linear(hidden, channels)
         # As published, the context starts at zero, so that the network begins as the plain ResNet.

@@ -6,19 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from backbones.attention.gate import ChannelGate
-
-
-class StyleRecalibration(ChannelGate):
-    """z = sigmoid(BN(Σ_s cfc[c, s] · style[c, s])), the style of a channel being its (mean, standard deviation)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(MeanAndStd())
-        self.cfc = nn.Parameter(torch.zeros(channels, 2))  # zero as published: every gate starts at 1/2
-        self.bn = nn.BatchNorm1d(channels)
-
-    def excite(self, squeezed: Tensor) -> Tensor:
-        style = (squeezed * self.cfc).sum(2)
-        return torch.sigmoid(self.bn(style.to(self.bn.weight.dtype)))  # squeezed is float32 also in a bfloat16 network
+from backbones.attention.norm import VectorBatchNorm
+from backbones.attention.place import Place
 
 
 class MeanAndStd(nn.Module):
@@ -35,3 +24,18 @@ class MeanAndStd(nn.Module):
         degrees_of_freedom = max(x.shape[2] * x.shape[3] - 1, 1)
         variance = (x - mean).square().sum((2, 3)) / degrees_of_freedom
         return torch.stack((mean.flatten(1), torch.sqrt(variance + 1e-5)), dim=2)
+
+
+class StyleRecalibration(ChannelGate):
+    """z = sigmoid(BN(Σ_s cfc[c, s] · style[c, s])), the style of a channel being its (mean, standard deviation)."""
+
+    make_squeeze = MeanAndStd
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.cfc = nn.Parameter(torch.zeros(place.channels, 2))  # zero as published: every gate starts at 1/2
+        self.bn = VectorBatchNorm(place.channels, "SRM")
+
+    def excite(self, squeezed: Tensor) -> Tensor:
+        style = (squeezed * self.cfc).sum(2)
+        return torch.sigmoid(self.bn(style.to(self.bn.weight.dtype)))  # squeezed is float32 also in a bfloat16 network

@@ -17,13 +17,7 @@ def build_detector(settings: NetworkSettings, num_classes: int, loss: LossSettin
 
 
 def build_yolov3(settings: NetworkSettings, num_classes: int, loss: LossSettings | None) -> YOLOv3:
-    backbone = build_backbone(
-        settings.arch,
-        attention=settings.attention,
-        placement=settings.placement,
-        coverage=settings.coverage,
-        residual_gate=settings.residual_gate,
-    )
+    backbone = build_backbone(settings.arch, settings.attention_spec)
     anchors = torch.tensor(settings.anchors, dtype=torch.float32).view(3, -1, 2)
     return YOLOv3(backbone, num_classes, anchors, settings.width, Coder(settings.xy_scale), loss)
 

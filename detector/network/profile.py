@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from backbones.attention import ATTENTIONS
+from backbones.attention import CATALOGUE
 from backbones.counting import count_macs, count_params
-from backbones.names import check_name
-from backbones.resnet import ARCHS
+from backbones.resnet import ARCHS, check_backbone
+from backbones.spec import AttentionSpec
 from detector.network.build import build_detector
 from detector.network.settings import NetworkSettings
-from system.command import Parser, exit_status
+from system.command import Parser, count, exit_status
 
 WIDTHS = (0.25, 0.5, 1.0)
 
@@ -52,13 +52,15 @@ def table(attention: str, num_classes: int, size: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m detector.network.profile", description=__doc__.splitlines()[0])
-    parser.add_argument("--attention", default="emca-se", help="channel attention of the backbones")
-    parser.add_argument("--classes", type=int, default=8, help="number of classes")
-    parser.add_argument("--size", type=int, default=448, help="side of the square input, a multiple of 32")
+    names = ", ".join(CATALOGUE)
+    parser.add_argument("--attention", default="emca-se", help=f"of the backbones, NAME[:option=value,...]: {names}")
+    parser.add_argument("--classes", type=count, default=8, help="number of classes")
+    parser.add_argument("--size", type=count, default=448, help="side of the square input, a multiple of 32")
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        check_name("attention", options.attention, ATTENTIONS)
+        for arch in ARCHS:  # here, because a fault found by the settings would take several lines
+            check_backbone(arch, AttentionSpec.parse(options.attention))
         print(table(options.attention, options.classes, options.size))
 
     return exit_status(work)

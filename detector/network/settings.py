@@ -6,7 +6,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from backbones.resnet import check_choices
+from backbones.attention import CATALOGUE
+from backbones.names import Coverage, Placement
+from backbones.resnet import ARCHS, check_backbone
+from backbones.spec import AttentionSpec, option_parameters, split
 from data.settings import Settings
 
 # k-means by shape IoU (mean 0.719) over the objects of the KITTI train split, frames stretched to 448 x 448.
@@ -17,17 +20,13 @@ class NetworkSettings(Settings):
     """Which network to build: a ResNet with channel attention under YOLOv3's neck and heads."""
 
     kind: Literal["yolov3"] = Field(default="yolov3", description="detector on top of the backbone")
-    arch: str = Field(default="resnet18", description="backbone: resnet18, 34, 50, 101 or 152")
+    arch: str = Field(default="resnet18", description=f"backbone: {', '.join(ARCHS)}")
     attention: str = Field(
         default="emca-se",
-        description="attention of the backbone: none, se, eca, srm, cbam, bam, gc, fca, emca-se, emca-eca, emca-srm",
+        description=f"attention of the backbone, NAME[:option=value,...]: {', '.join(CATALOGUE)}",
     )
-    placement: Literal["all", "first", "last"] = Field(
-        default="first", description="blocks of a stage that carry attention"
-    )
-    coverage: Literal["0,0", "1,1", "1,N", "i-1,1", "i-1,N"] = Field(
-        default="1,N", description="earlier maps that feed an emca attention (EMCA, eq. 5)"
-    )
+    placement: Placement = Field(default="first", description="blocks of a stage that carry attention")
+    coverage: Coverage = Field(default="1,N", description="earlier maps that feed an emca attention (EMCA, eq. 5)")
     residual_gate: bool = Field(default=False, description="scale by 1+Z instead of Z in emca attentions")
     width: float = Field(default=1.0, gt=0, le=4, description="channels of neck and heads, relative to Redmon's YOLOv3")
     xy_scale: float = Field(
@@ -45,8 +44,18 @@ class NetworkSettings(Settings):
 
     @model_validator(mode="after")
     def _backbone_exists(self) -> NetworkSettings:
-        check_choices(self.arch, self.attention, self.placement, self.coverage, self.residual_gate)
+        check_backbone(self.arch, self.attention_spec)
+        name, _ = split(self.attention)
+        if self.residual_gate and "residual_gate" not in option_parameters(name):
+            having = [other for other in CATALOGUE if "residual_gate" in option_parameters(other)]
+            raise ValueError(f"residual_gate (1 + z) belongs to {' | '.join(having)}; {name!r} has none")
         return self
+
+    @property
+    def attention_spec(self) -> AttentionSpec:
+        """`attention` with the three settings beside it, for the options that its text does not give."""
+        beside = {"placement": self.placement, "coverage": self.coverage, "residual_gate": self.residual_gate}
+        return AttentionSpec.parse(self.attention, otherwise=beside)
 
     @field_validator("anchors")
     @classmethod

@@ -6,22 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import off_its_start
 from torch import nn
 
 from backbones import build_backbone
-from backbones.attention import ATTENTIONS
+from backbones.attention import CATALOGUE
 
 FAST = ("emca-srm",)  # aggregation, statistics and a local gate in one; the others take the same road
-EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in ATTENTIONS]
+EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CATALOGUE]
 
 
 def off_its_starting_values(attention: str) -> nn.Module:
     torch.manual_seed(0)
-    backbone = build_backbone("resnet18", attention).eval()
-    for name, parameter in backbone.named_parameters():
-        if "attention" in name:
-            parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    return backbone
+    return off_its_start(build_backbone("resnet18", attention)).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +26,7 @@ def fresh_compiler() -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("attention", CATALOGUE)
 def test_no_graph_break(attention: str) -> None:
     backbone = off_its_starting_values(attention)
     images = torch.randn(2, 3, 64, 64)
@@ -55,15 +52,38 @@ def test_compiled_code_gives_the_same_maps_and_gradients(attention: str) -> None
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-3)
 
 
+def exported(backbone: nn.Module, folder: Path) -> Path:
+    """The ONNX file, made from 2 images of 64 x 96, for any number of them."""
+    path = folder / "backbone.onnx"
+    free_batch = ({0: torch.export.Dim("batch")},)
+    images = torch.randn(2, 3, 64, 96)
+    torch.onnx.export(backbone, (images,), path, dynamo=True, verbose=False, dynamic_shapes=free_batch)
+    return path
+
+
 @pytest.mark.parametrize("attention", EACH)
-def test_onnx_export_gives_the_same_maps(attention: str, tmp_path: Path) -> None:
+def test_onnx_export_gives_the_same_maps_for_any_number_of_images(attention: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="the exporter is in requirements-export.txt")
     runtime = pytest.importorskip("onnxruntime", reason="the runtime is in requirements-export.txt")
     backbone = off_its_starting_values(attention)
-    images = torch.randn(1, 3, 64, 96)
-    torch.onnx.export(backbone, (images,), tmp_path / "backbone.onnx", dynamo=True, verbose=False)
-    session = runtime.InferenceSession(tmp_path / "backbone.onnx", providers=["CPUExecutionProvider"])
-    maps = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    with torch.no_grad():
-        for ours, expected in zip(maps, backbone(images), strict=True):
-            torch.testing.assert_close(torch.from_numpy(ours), expected, atol=1e-4, rtol=1e-3)
+    session = runtime.InferenceSession(exported(backbone, tmp_path), providers=["CPUExecutionProvider"])
+    for images in torch.randn(1, 3, 64, 96), torch.randn(3, 3, 64, 96):
+        maps = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        with torch.no_grad():
+            for ours, expected in zip(maps, backbone(images), strict=True):
+                torch.testing.assert_close(torch.from_numpy(ours), expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["fca", "bam"])  # averaging to another size, and a module after a stage
+def test_openvino_gives_the_same_maps_for_any_number_of_images(attention: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="the exporter is in requirements-export.txt")
+    openvino = pytest.importorskip("openvino", reason="the runtime is in requirements-export.txt")
+    backbone = off_its_starting_values(attention)
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(openvino.convert_model(exported(backbone, tmp_path)), "CPU", exact)
+    for images in torch.randn(1, 3, 64, 96), torch.randn(3, 3, 64, 96):
+        maps = compiled(images.numpy())
+        with torch.no_grad():
+            for k, expected in enumerate(backbone(images)):
+                torch.testing.assert_close(torch.from_numpy(maps[k]), expected, atol=1e-4, rtol=1e-3)

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import pytest
 import torch
+from places import place
 
-from backbones.attention import IN_BLOCK
+from backbones.attention import CATALOGUE
+from backbones.attention.fca import FrequencySqueeze
 from backbones.attention.gate import ChannelGate
 from backbones.attention.srm import MeanAndStd
 
+GATES = [
+    name for name, entry in CATALOGUE.items() if entry.placements and isinstance(entry.build(place(64)), ChannelGate)
+]
 
-@pytest.mark.parametrize("name", [name for name, kind in IN_BLOCK.items() if issubclass(kind, ChannelGate)])
+
+@pytest.mark.parametrize("name", GATES)
 def test_the_scale_folded_into_the_addition_gives_the_same_sum(name: str) -> None:
     torch.manual_seed(0)
-    module = IN_BLOCK[name](64)
+    module = CATALOGUE[name].build(place(64))
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
     residual, shortcut = torch.randn(2, 2, 64, 14, 14)
     gate = module.eval().excite(module.squeeze(residual))
     expected = shortcut + residual * gate[:, :, None, None]
     torch.testing.assert_close(module(residual, shortcut, []), expected)
+
+
+def test_a_network_cast_to_bfloat16_reads_the_same_frequencies() -> None:
+    x = torch.randn(1, 64, 20, 50, generator=torch.Generator().manual_seed(0))
+    squeeze = FrequencySqueeze(64, 14, "top16")
+    expected = squeeze(x)
+    torch.testing.assert_close(squeeze.bfloat16()(x), expected)
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e2, 1e4])

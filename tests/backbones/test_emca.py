@@ -4,13 +4,14 @@ from collections import Counter
 
 import pytest
 import torch
+from places import place
 from torch import Tensor, nn
 
 from backbones import build_backbone
-from backbones.attention import EMCA_EXCITATION
 from backbones.attention.emca import Emca, MultiscaleAggregation, coverage_region
-from backbones.attention.srm import MeanAndStd
+from backbones.attention.srm import MeanAndStd, StyleRecalibration
 
+ATTENTIONS = ("emca-se", "emca-eca", "emca-srm")
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
 # R of stages 1 to 4, counted by hand: 1 for the own map, and what eq. (5) adds; the stem is stage 0 with one block.
@@ -38,7 +39,7 @@ def test_each_stage_reads_its_coverage_region(arch: str, coverage: str) -> None:
     assert [coverage_region(stage, DEPTHS[arch], coverage) for stage in (1, 2, 3, 4)] == expected
     read: list[int] = []
     with torch.device("meta"):
-        backbone = build_backbone(arch, "emca-se", coverage=coverage)
+        backbone = build_backbone(arch, f"emca-se:coverage={coverage}")
         for mab in filter(None, mabs(backbone)):
             mab.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
         backbone(torch.zeros(1, 3, 64, 64))
@@ -57,20 +58,20 @@ READ = {
 
 
 @pytest.mark.parametrize("coverage", READ)
-@pytest.mark.parametrize("attention", EMCA_EXCITATION)
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_each_map_that_is_read_is_pooled_once_and_no_other(attention: str, coverage: str) -> None:
     made: dict[int, tuple[tuple[int, int], Tensor]] = {}  # by identity; the tensor is kept so that it stays unique
     pooled: Counter[tuple[int, int]] = Counter()
 
-    def remember(place: tuple[int, int], output: Tensor) -> None:
-        made[id(output)] = (place, output)
+    def remember(at: tuple[int, int], output: Tensor) -> None:
+        made[id(output)] = (at, output)
 
     with torch.device("meta"):
-        backbone = build_backbone("resnet34", attention, coverage=coverage)
+        backbone = build_backbone("resnet34", f"{attention}:coverage={coverage}")
         backbone.maxpool.register_forward_hook(lambda m, i, output: remember((0, 1), output))
         for s, stage in enumerate(backbone.stages(), start=1):
             for b, block in enumerate(stage, start=1):
-                block.bn2.register_forward_hook(lambda m, i, output, place=(s, b): remember(place, output))
+                block.bn2.register_forward_hook(lambda m, i, output, at=(s, b): remember(at, output))
         for module in backbone.modules():
             if isinstance(module, (nn.AdaptiveAvgPool2d, MeanAndStd)):
                 module.register_forward_pre_hook(lambda m, inputs: pooled.update([made[id(inputs[0])][0]]))
@@ -83,7 +84,7 @@ def test_only_what_a_later_stage_reads_is_kept(coverage: str, kept: int) -> None
     """As stage 4 begins, the list holds what it is about to read and nothing else."""
     held: list[int] = []
     with torch.device("meta"):
-        backbone = build_backbone("resnet34", "emca-se", coverage=coverage)
+        backbone = build_backbone("resnet34", f"emca-se:coverage={coverage}")
         backbone.layer4[0].register_forward_pre_hook(lambda module, inputs: held.append(len(inputs[1])))
         backbone(torch.zeros(1, 3, 64, 64))
     assert held == [kept]
@@ -99,7 +100,7 @@ def test_aggregation_by_hand() -> None:
 
 @pytest.mark.parametrize("residual_gate", [False, True])
 def test_the_gate_is_z_or_1_plus_z(residual_gate: bool) -> None:
-    excitation = EMCA_EXCITATION["emca-srm"](4)
+    excitation = StyleRecalibration(place(4))
     emca = Emca(excitation, 1, is_tapped=False, keeps_taps=False, residual_gate=residual_gate).eval()
     residual, shortcut = torch.randn(2, 4, 5, 5), torch.randn(2, 4, 5, 5)
     z = 0.5  # SRM's style weights start at zero: sigmoid(0)
@@ -111,7 +112,7 @@ def images(seed: int) -> Tensor:
     return torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("attention", EMCA_EXCITATION)
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_no_stage_starts_dead_in_20_seeds(attention: str) -> None:
     aggregated: list[Tensor] = []
     for seed in range(20):
@@ -129,10 +130,10 @@ def test_no_stage_starts_dead_in_20_seeds(attention: str) -> None:
 
 
 @pytest.mark.parametrize("coverage", ["1,1", "1,N", "i-1,1", "i-1,N"])
-@pytest.mark.parametrize("attention", EMCA_EXCITATION)
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_gradients_reach_every_mab_weight_and_every_tap(attention: str, coverage: str) -> None:
     torch.manual_seed(0)
-    backbone = build_backbone("resnet18", attention, coverage=coverage)
+    backbone = build_backbone("resnet18", f"{attention}:coverage={coverage}")
     for name, parameter in backbone.named_parameters():
         if name.endswith("cfc"):  # zero at the very start, as published: no gradient passes before its first step
             nn.init.normal_(parameter)

@@ -9,7 +9,7 @@ import torch
 import torchvision
 
 from backbones import build_backbone
-from backbones.attention import ATTENTIONS
+from backbones.attention import CATALOGUE
 from backbones.pretrained import WeightsError, load_pretrained, load_state
 
 
@@ -26,7 +26,7 @@ def imagenet_file(imagenet: dict[str, torch.Tensor], tmp_path_factory: pytest.Te
     return path
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("attention", CATALOGUE)
 def test_torchvision_weights_load_into_every_variant(attention: str, imagenet: dict[str, torch.Tensor]) -> None:
     backbone = build_backbone("resnet18", attention)
     report = load_state(backbone, imagenet, "torchvision")
@@ -46,7 +46,7 @@ def test_the_classifier_loads_where_there_is_one(imagenet_file: Path, imagenet: 
 
 
 def test_the_report_names_what_was_left(imagenet_file: Path) -> None:
-    report = str(load_pretrained(build_backbone("resnet18", "eca", placement="first"), imagenet_file))
+    report = str(load_pretrained(build_backbone("resnet18", "eca:placement=first"), imagenet_file))
     assert "120 tensors loaded" in report
     assert "layer1.0.attention.conv.weight" in report
     assert "fc.weight" in report
@@ -64,7 +64,7 @@ def test_a_detector_checkpoint_gives_its_backbone_to_another_variant(tmp_path: P
 
 
 def test_attention_of_another_shape_starts_fresh() -> None:
-    few, many = (build_backbone("resnet18", "emca-se", coverage=coverage) for coverage in ("1,1", "1,N"))
+    few, many = (build_backbone("resnet18", f"emca-se:coverage={coverage}") for coverage in ("1,1", "1,N"))
     report = load_state(many, few.state_dict(), "few")
     assert report.fresh == tuple(f"layer{stage}.0.attention.mab.weight" for stage in (2, 3, 4))
     torch.testing.assert_close(many.layer2[0].attention.mab.weight.detach(), torch.full((3,), 1 / 3))

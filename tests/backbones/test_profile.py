@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from backbones import paper
+from backbones.attention import CATALOGUE
 from backbones.profile import G, M, Variant, main, measure_fps, profile, select, table, variants
+from backbones.spec import AttentionSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = json.loads((ROOT / "tests/golden/attention/table_counts.json").read_text())
@@ -16,27 +18,31 @@ TABLE = json.loads((ROOT / "tests/golden/attention/table_counts.json").read_text
 
 def variant(row: dict[str, object]) -> Variant:
     """A row of the paper's tables ("SE-first", "EMCA-srm S/N=i1") as a variant of ours."""
-    arch, name = f"resnet{row['depth']}", str(row["row"])
+    return Variant(f"resnet{row['depth']}", AttentionSpec.parse(text_of(str(row["row"]))))
+
+
+def text_of(name: str) -> str:
     if name == "ResNet":
-        return Variant(arch, "none", None, None)
+        return "none"
     if name.startswith("EMCA-"):
         excitation, coverage = name.removeprefix("EMCA-").split(" S/N=")
         of_ours = {"00": "0,0", "11": "1,1", "1N": "1,N", "i1": "i-1,1"}
-        return Variant(arch, f"emca-{excitation}", "first", of_ours[coverage])
+        return f"emca-{excitation}:coverage={of_ours[coverage]}"
     attention, placement = name.lower().split("-")
-    return Variant(arch, attention, placement, None)
+    return f"{attention}:placement={placement}"
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row['row']} {row['depth']}")
 def test_counts_equal_the_papers_tables(row: dict[str, object]) -> None:
-    ours = profile(variant(row))
+    v = variant(row)
+    ours = profile(v)
     assert ours.params == row["true_params"]
     # The published code pools the stem even where coverage 0,0 reads nothing of it; ours computes (and counts) nothing.
-    unread_stem = 64 * (56 * 56 + 1) if ours.coverage == "0,0" and ours.attention != "emca-srm" else 0
+    unread_stem = 64 * (56 * 56 + 1) if v.coverage == "0,0" and v.attention != "emca-srm" else 0
     assert ours.macs == row["thop_macs"] - unread_stem
     if row["printed_G"] is not None:
         assert round(ours.gflops, 3) == row["printed_G"]
-    if "srm" not in ours.attention:  # the paper's SRM counts leave out a layer
+    if "srm" not in v.attention:  # the paper's SRM counts leave out a layer
         assert round(ours.params_M, 3) == row["printed_M"]
     assert (ours.params_M, ours.gflops) == (ours.params / M, ours.macs / G)
 
@@ -54,10 +60,21 @@ def test_the_papers_figures_stand_where_the_paper_prints_them() -> None:
 
 def test_every_variant_of_every_depth_has_one_row() -> None:
     rows = variants()
-    assert len(rows) == len(set(rows)) == 5 * (1 + 6 * 3 + 1 + 3 * 5)
+    with_coverage = [name for name, entry in CATALOGUE.items() if "coverage" in entry.options()]
+    per_depth = sum(5 if name in with_coverage else len(entry.placements) or 1 for name, entry in CATALOGUE.items())
+    assert len(rows) == len(set(rows)) == 5 * per_depth
     assert {(r.arch, r.attention, r.placement, r.coverage) for r in select("resnet18", "emca-se", "first", "1,N")} == {
         ("resnet18", "emca-se", "first", "1,N")
     }
+
+
+def test_options_in_the_text_of_an_attention_narrow_its_rows_and_the_others_stand_in_its_label() -> None:
+    rows = [(v.attention, v.placement, v.coverage) for v in select("resnet18", "fca:frequencies=low16", None, None)]
+    assert rows == [("fca:frequencies=low16", placement, None) for placement in ("all", "first", "last")]
+    rows = [(v.attention, v.placement, v.coverage) for v in select("resnet18", "emca-se:coverage=i-1,N", None, None)]
+    assert rows == [("emca-se", "first", "i-1,N")]
+    figure = profile(select("resnet18", "fca:frequencies=low16", "all", None)[0]).printed(paper.PARAMS_M)
+    assert figure is None  # the paper's rows are those of the default options
 
 
 def test_the_table_is_aligned_with_the_papers_figure_beside_ours() -> None:
@@ -99,6 +116,8 @@ def test_json_goes_to_a_file_beside_the_table(tmp_path: Path, capsys: pytest.Cap
         (["--attention", "sea"], "did you mean 'se'?"),
         (["--arch", "resnet18", "--coverage", "2,N"], "Valid: 0,0 | 1,1 | 1,N | i-1,1 | i-1,N"),
         (["--attention", "emca-se", "--placement", "all"], "use --placement first"),
+        (["--attention", "emca-se:coverage=0,0", "--coverage", "1,1"], "use --coverage 0,0"),
+        (["--attention", "fca:frequencies=high16"], "did you mean"),
         (["--arch", "resnet18", "--attention", "none", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
     ],
 )
@@ -120,7 +139,7 @@ def test_the_door_itself_refuses_an_unknown_option_in_one_line() -> None:
 
 def test_fps_are_measured_against_the_plain_resnet_of_the_same_depth() -> None:
     rows = measure_fps([profile(v) for v in select("resnet18", "se", None, None)], rounds=2)
-    assert [row.placement for row in rows] == ["all", "first", "last"]
+    assert [row.variant.placement for row in rows] == ["all", "first", "last"]
     assert all(row.fps is not None and row.fps > 0 and row.fps_ratio is not None for row in rows)
-    (plain,) = measure_fps([profile(Variant("resnet18", "none", None, None))], rounds=2)
+    (plain,) = measure_fps([profile(Variant("resnet18", AttentionSpec.parse("none")))], rounds=2)
     assert plain.fps_ratio == 1.0

@@ -4,8 +4,10 @@ import pytest
 import torch
 from network_pieces import ANCHORS, lively, tiny
 from torch import nn
+from toys import TOYS
 
 from backbones import build_backbone
+from backbones.attention import CATALOGUE
 from detector.inference.fuse import fuse
 from detector.network.yolov3.network import YOLOv3
 
@@ -14,9 +16,7 @@ def norms(network):
     return [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-@pytest.mark.parametrize(
-    "attention", ["none", "se", "eca", "srm", "cbam", "bam", "gc", "fca", "emca-se", "emca-eca", "emca-srm"]
-)
+@pytest.mark.parametrize("attention", CATALOGUE)
 def test_folding_changes_nothing_but_the_number_of_operations(attention):
     torch.manual_seed(0)
     network = lively(YOLOv3(build_backbone("resnet18", attention), 3, ANCHORS, 0.125)).eval()
@@ -31,6 +31,18 @@ def test_folding_changes_nothing_but_the_number_of_operations(attention):
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()), (
         "the original changed"
     )
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("attention", ["toy-convolution", "toy-norm-relu"])
+def test_folding_leaves_the_relu_behind_a_3x3_or_its_replacement_as_it_was(attention, arch, monkeypatch):
+    monkeypatch.setitem(CATALOGUE, attention, TOYS[attention])
+    torch.manual_seed(0)
+    backbone = build_backbone(arch, f"{attention}:placement=first").eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for a, b in zip(backbone(images), fuse(backbone)(images), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_in_training_mode_is_folded_for_evaluation():

@@ -1,0 +1,22 @@
+"""Places and weights for tests of attention."""
+
+from __future__ import annotations
+
+import torch
+
+from backbones.attention.place import Place
+from backbones.resnet import AttentionResNet
+
+
+def place(channels: int, side: int = 14, stride: int = 1, inner: int | None = None) -> Place:
+    """A first block of stage 3 in a ResNet-18, but as wide and as large as asked."""
+    inner = inner or channels
+    return Place(3, 1, (2, 2, 2, 2), inputs=inner, inner=inner, channels=channels, side=side, stride=stride)
+
+
+def off_its_start(backbone: AttentionResNet) -> AttentionResNet:
+    """Moves the attention off its starting values, which (zeros, ones) would hide mistakes."""
+    for path in backbone.attention_paths:
+        for parameter in backbone.get_submodule(path).parameters():
+            parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    return backbone
