@@ -7,23 +7,18 @@ classifier may be left over; anything else is an error.
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torchvision.models import get_model_weights
 
 from backbones.attention.place import Place
 from backbones.attention.seat import Seat, block_path
 from backbones.resnet import AttentionResNet
-
-
-class WeightsError(ValueError):
-    """A weight file that cannot be read or does not fit; the message names the file and the first keys."""
+from backbones.weight_file import WeightsError, read_weight_file
 
 
 @dataclass(frozen=True)
@@ -138,13 +133,7 @@ def _imagenet_state(arch: str) -> Mapping[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The backbone's state dict: the file itself, or in a detector's checkpoint what "model" has under "backbone."."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such weight file") from None
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).partition("\n")[0][:120]
-        raise WeightsError(f"{path}: not a PyTorch weight file that can be read safely ({reason})") from error
+    content = read_weight_file(path)
     state = content.get("model", content) if isinstance(content, Mapping) else content
     if not _is_state_dict(state):
         raise WeightsError(f"{path}: holds no state dict (tensors by name); use torch.save(net.state_dict(), path)")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, float64 as in the file
+
+
+NAME_LENGTH = 64
 
 
 class DatasetError(ValueError):
@@ -24,6 +28,21 @@ class Annotation:
     occlusion: int = -1
     score: float | None = field(default=None, kw_only=True)
     ignore: bool = field(default=False, kw_only=True)
+
+
+def check_class_names(names: Sequence[object], where: str) -> tuple[str, ...]:
+    """The names as they are. They become parts of file names and lines of text, and a file from elsewhere may hold
+    anything: each must be printable, of at most 64 characters, no path, and there once. `where` opens the message."""
+    checked = []
+    for name in names:
+        plain = isinstance(name, str) and 0 < len(name) <= NAME_LENGTH and name.isprintable() and name == name.strip()
+        if not plain or "/" in str(name) or "\\" in str(name) or str(name).strip(".") == "":
+            expected = f"expected up to {NAME_LENGTH} printable characters without / and \\"
+            raise DatasetError(f"{where}: {str(name)[:40]!a} cannot be a class name; {expected}")
+        checked.append(str(name))
+    if not checked or len(set(checked)) < len(checked):
+        raise DatasetError(f"{where}: {'a class name stands there twice' if checked else 'no class names'}")
+    return tuple(checked)
 
 
 @dataclass(frozen=True, slots=True)

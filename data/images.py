@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+MEND = "copy or download it again"
+
 
 class ImageError(ValueError):
     """An image file that cannot be decoded whole."""
@@ -24,9 +26,12 @@ def read_image(path: str | Path, upright: bool = False) -> np.ndarray:
     ):
         raise ImageError(f"{path}: the image file is cut short ({len(data)} bytes); copy or download it again")
     flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except (cv2.error, MemoryError) as fault:  # a header that promises more than OpenCV, or this machine, takes
+        raise ImageError(f"{path}: not an image that can be decoded ({_reason(fault)}); {MEND}") from None
     if image is None:
-        raise ImageError(f"{path}: not an image that can be decoded; copy or download it again")
+        raise ImageError(f"{path}: not an image that can be decoded; {MEND}")
     return image
 
 
@@ -35,5 +40,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except UnidentifiedImageError:
-        raise ImageError(f"{path}: not an image that can be decoded; copy or download it again") from None
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:  # a header may hold anything
+        reason = "" if isinstance(fault, UnidentifiedImageError) else f" ({_reason(fault)})"
+        raise ImageError(f"{path}: not an image that can be decoded{reason}; {MEND}") from None
+
+
+def _reason(fault: BaseException) -> str:
+    return " ".join(str(getattr(fault, "err", None) or fault or type(fault).__name__).split())[:120]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+POLICIES = ("stretch", "letterbox")
 PADDING = 114  # grey: near the mean of natural images, so that bars do not look like an edge of anything
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backbones.weight_file import WeightsError, read_weight_file
 from system.files import replacing
 
 FORMAT = "kitti-attention-detector/1"
@@ -65,16 +66,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint; train.py writes runs/<name>/best.pt and last.pt")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # whatever bytes a stranger wrote, the unpickler may raise anything
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise CheckpointError(f"{path}: not a checkpoint that can be loaded safely ({reason:.120})") from None
+        content = read_weight_file(path)
+    except WeightsError as fault:
+        raise CheckpointError(str(fault)) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format", "no format entry") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(f"{path}: not a checkpoint of this project (expected {FORMAT!r}, found {found!r:.80})")
     lacking = [name for name in ("config", "model", "metrics", "training") if not isinstance(content.get(name), dict)]
     if lacking:
         raise CheckpointError(f"{path}: written by a version that this one cannot read (no {lacking[0]!r} in it)")
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content["model"].items()):
+        raise CheckpointError(f"{path}: its 'model' holds other things than tensors by name; save or download it again")
     return Checkpoint(
         str(content.get("task", "detection")),
         content["config"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -151,6 +152,8 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such config file{hint}") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{path}: cannot be read ({fault})") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deep; a config has sections, keys and short lists") from None
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -221,7 +224,14 @@ def _explain(error: Any, kind: type[RunConfig]) -> str:
         return f"unknown setting {where}{hint}"
     if error["type"] == "value_error":
         return f"{where}: {error['ctx']['error']}" if where else str(error["ctx"]["error"])
-    return f"{where} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{where} = {shortened(error['input'])}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def shortened(value: Any) -> str:
+    """As repr, but never long: a file of 300 bytes can hold a value that takes 300 MB to print."""
+    bounded = reprlib.Repr()
+    bounded.maxlevel, bounded.maxstring = 2, 80
+    return bounded.repr(value)
 
 
 def _valid_names(kind: type[RunConfig]) -> list[str]:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.annotation import check_class_names
+from data.resize import POLICIES
+
 FORMAT = "kitti-attention-detector-graph/1"
+LARGEST = 8192  # pixels a side of a network input
 
 
 class WeightsError(ValueError):
@@ -46,8 +50,20 @@ def read_card(properties: Mapping[str, str], path: Path) -> Card:
             "make it from a checkpoint: python -m detector.export W.pt --to onnx|openvino"
         )
     try:
-        height, width = (int(side) for side in json.loads(properties["size"]))
-        classes = tuple(str(name) for name in json.loads(properties["classes"]))
-        return Card(classes, (height, width), properties["resize"], properties["precision"])
-    except (KeyError, TypeError, ValueError) as fault:
-        raise WeightsError(f"{path}: its metadata is damaged ({fault}); export it again") from None
+        height, width = json.loads(properties["size"])
+        size = check_size((height, width))
+        classes = check_class_names(json.loads(properties["classes"]), "classes")
+        policy, precision = properties["resize"], properties["precision"]
+        if policy not in POLICIES or precision not in ("fp32", "bf16", "fp16", "int8"):
+            raise ValueError(f"resize {policy!r:.40}, precision {precision!r:.40}")
+        return Card(classes, size, policy, precision)
+    except (KeyError, TypeError, ValueError, RecursionError) as fault:
+        raise WeightsError(f"{path}: its metadata is damaged ({fault!s:.160}); export it again") from None
+
+
+def check_size(size: tuple[object, object]) -> tuple[int, int]:
+    """(height, width) of a network input. Raises ValueError for what none can have."""
+    height, width = size
+    if isinstance(height, int) and isinstance(width, int) and 32 <= height <= LARGEST and 32 <= width <= LARGEST:
+        return height, width
+    raise ValueError(f"size {size!r:.60}: expected a height and a width from 32 to {LARGEST}")

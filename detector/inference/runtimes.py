@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ class OnnxBackend(ExportedBackend):
         held = "int8" if card.precision == "int8" else "fp32"  # fp16 is how weights are stored, not computed with
         if precision not in ("auto", held, card.precision):
             raise WeightsError(_other_precision(path, held, precision))
-        batch = self._session.get_inputs()[0].shape[0]
+        shapes = {port.name: port.shape for port in (*self._session.get_inputs(), *self._session.get_outputs())}
+        _check_ports(path, card, shapes)
+        batch = shapes["images"][0]
         super().__init__(path, card, held, batch if isinstance(batch, int) else None)
 
     def _infer(self, images: NDArray[np.uint8]) -> Outputs:
@@ -95,6 +97,9 @@ class OpenVinoBackend(ExportedBackend):
         card = read_card({name: str(value) for name, value in section.items()}, path)
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         chosen = _openvino_precision(path, card, precision, has_bf16)
+        ports = (*model.inputs, *model.outputs)
+        shapes = {name: _sides(port.get_partial_shape()) for port in ports for name in port.get_names()}
+        _check_ports(path, card, shapes)
         self._request = core.compile_model(
             model,
             "CPU",
@@ -105,8 +110,7 @@ class OpenVinoBackend(ExportedBackend):
                 "NUM_STREAMS": 1,
             },
         ).create_infer_request()
-        batch = model.input("images").get_partial_shape()[0]
-        super().__init__(path, card, chosen, batch.get_length() if batch.is_static else None)
+        super().__init__(path, card, chosen, shapes["images"][0])
 
     def _infer(self, images: NDArray[np.uint8]) -> Outputs:
         outputs = self._request.infer({"images": np.ascontiguousarray(images)}, share_inputs=True)
@@ -121,6 +125,22 @@ def require(package: str, path: Path) -> Any:
         raise WeightsError(
             f"{path}: needs {package}, which is not installed: pip install -r requirements-export.txt"
         ) from None
+
+
+def _sides(shape: Any) -> list[int | None]:
+    """An OpenVINO shape with None where a side is free."""
+    return [side.get_length() if side.is_static else None for side in shape]
+
+
+def _check_ports(path: Path, card: Card, shapes: Mapping[str, Sequence[object]]) -> None:
+    """The graph's inputs and outputs against its card: a file may have been changed since it was written."""
+    missing = [name for name in ("images", "boxes", "scores") if name not in shapes]
+    if missing:
+        raise WeightsError(f"{path}: its graph has no {missing[0]!r}; export it again")
+    columns = shapes["scores"][-1] if shapes["scores"] else None
+    if isinstance(columns, int) and columns != len(card.classes):
+        found = f"scores of {columns} classes, its metadata names {len(card.classes)}"
+        raise WeightsError(f"{path}: {found}; export it again")
 
 
 def _openvino_precision(path: Path, card: Card, wanted: str, has_bf16: bool) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from data.annotation import check_class_names
 from detector.config import Config
+from detector.inference.card import check_size
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
 from detector.network.yolov3.network import MEAN, STD
@@ -24,11 +26,17 @@ class Trained:
     config: Config
     classes: tuple[str, ...]
     weights: Mapping[str, Tensor]
+    origin: str = "checkpoint"  # for messages
 
     def build(self) -> DetectionModel:
-        """The network, ready for inference."""
+        """The network, ready for inference. Raises CheckpointError where the weights are not of that network."""
         network = build_detector(self.config.network, len(self.classes), self.config.loss)
-        network.load_state_dict(self.weights)
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as fault:  # torch names every key, some on a line of its own
+            first = next((line.strip() for line in str(fault).splitlines()[1:] if line.strip()), str(fault))
+            mend = "the file is damaged, or its config is of another network; use it as it was saved"
+            raise CheckpointError(f"{self.origin}: its weights do not fit ({first:.200}); {mend}") from None
         return network.eval()
 
     def save(self, path: Path) -> None:
@@ -55,6 +63,10 @@ def load_trained(path: str | Path) -> Trained:
         raise CheckpointError(f"{path}: a checkpoint of the task {checkpoint.task!r}, expected a detector's")
     try:
         config = Config.restore(checkpoint.config, where=f"{path}: config")
-        return Trained(config, tuple(checkpoint.about["classes"]), checkpoint.model)
+        check_size(config.size)
+        classes = check_class_names(checkpoint.about["classes"], "classes")
+        return Trained(config, classes, checkpoint.model, str(path))
     except (ConfigError, KeyError) as fault:
         raise CheckpointError(f"{path}: written by a version that this one cannot read ({fault})") from None
+    except (ValueError, TypeError) as fault:
+        raise CheckpointError(f"{path}: damaged, or not ours ({str(fault):.200})") from None

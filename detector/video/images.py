@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +30,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
         raise SourceError("no such file") from None
     except ImageError as error:
         raise SourceError(str(error).removeprefix(f"{path}: ")) from None
-    except cv2.error as error:
-        raise SourceError(f"not an image that can be decoded ({error.err})") from None
     except SourceError:
         raise
     except OSError as error:

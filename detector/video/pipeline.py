@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -177,8 +179,8 @@ class Pipeline:
                     break
                 try:
                     self._read_one(source)
-                except SourceError as error:
-                    self._journal.failed(source.source, str(error))
+                except (SourceError, MemoryError, cv2.error, av.error.FFmpegError) as error:
+                    self._journal.failed(source.source, " ".join(str(error).split())[:200] or type(error).__name__)
                 self._frames.put(SourceEnd(source.name))
         except BaseException as error:
             self._fail(error)
@@ -248,18 +250,24 @@ class Pipeline:
             ids = self._tracker(frame, self._track_conf).update(detections)
             started = self._spend("track", started)
         result = Result(frame, detections, classes, ids)
-        for sink in self._before:
-            sink.write(result)
+        self._save(self._before, result)
         if self._after:
             started = self._spend("write", started)
             draw(frame.image, detections, classes, ids)  # into the frame: the clean picture is done with
             started = self._spend("draw", started)
-            for sink in self._after:
-                sink.write(result)
+            self._save(self._after, result)
         self._spend("write", started)
         self.report.frames += 1
         self.report.detections.update(classes[label] for label in detections.labels)
         self._progress()
+
+    def _save(self, sinks: Sequence[Sink], result: Result) -> None:
+        """What a sink cannot take of one source is told; the others go on. A full disk ends the run."""
+        for sink in sinks:
+            try:
+                sink.write(result)
+            except SourceError as error:
+                self._journal.failed(result.frame.source, str(error))
 
     # --- odds and ends of a run ---
 

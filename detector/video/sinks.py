@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import av
 import cv2
 import numpy as np
 
 from data.formats.kitti import write_labels
 from detector.inference.detections import Detections, to_labels
 from detector.video.encoder import VideoEncoder
-from detector.video.frames import Frame
+from detector.video.frames import Frame, SourceError
 from system.files import write_bytes
 
 SAVES = ("image", "video", "kitti", "json", "csv")
@@ -67,6 +68,8 @@ class FrameFiles:
 
     def place(self, stem: str, suffix: str) -> Path:
         path = self.folder / f"{stem}{suffix}"
+        if not path.resolve().is_relative_to(self.folder.resolve()):  # stem has names from files that others wrote
+            raise SourceError(f"{stem}{suffix} lies outside {self.folder}; nothing is written there")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -114,6 +117,7 @@ class VideoSink:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._encoders: dict[str, VideoEncoder] = {}
+        self._refused: set[str] = set()  # sources whose frames no H.264 can hold: said once
 
     def write(self, result: Result) -> None:
         frame = result.frame
@@ -121,8 +125,18 @@ class VideoSink:
             return  # an image
         encoder = self._encoders.get(frame.name)
         if encoder is None:
-            encoder = VideoEncoder(self.folder / f"{frame.name}.mp4", frame.image, frame.stamp)
+            if frame.name in self._refused:
+                return
+            try:
+                encoder = VideoEncoder(self.folder / f"{frame.name}.mp4", frame.image, frame.stamp)
+                encoder.write(frame.image, frame.stamp)
+            except av.error.FFmpegError as error:
+                self._refused.add(frame.name)
+                size = f"{frame.image.shape[1]} x {frame.image.shape[0]}"
+                mend = "--save json keeps its detections"
+                raise SourceError(f"its frames of {size} cannot be saved as H.264 ({error.strerror}); {mend}") from None
             self._encoders[frame.name] = encoder
+            return
         encoder.write(frame.image, frame.stamp)
 
     def end(self, name: str) -> None:
@@ -232,7 +246,8 @@ def write_jpeg(path: Path, image: np.ndarray) -> None:
     """image [H, W, 3] RGB; the file appears whole or not at all."""
     ok, content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
-        raise OSError(f"{path}: the picture cannot be encoded as JPEG ({image.shape[1]} x {image.shape[0]})")
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise SourceError(f"a picture of {size} cannot be saved as JPEG; --save json keeps its detections")
     write_bytes(path, content.tobytes())
 
 

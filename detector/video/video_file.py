@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import threading
@@ -179,12 +180,13 @@ def _decode(
             break
         except av.error.FFmpegError as error:
             journal.warn(f"{source}: cannot be read further ({error.strerror}); frames up to here are done")
-            yield from stream.codec_context.decode(None)  # what the decoder's threads still hold
+            with contextlib.suppress(av.error.FFmpegError):
+                yield from stream.codec_context.decode(None)  # what the decoder's threads still hold
             break
         numbers.saw(packet)
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             damaged += 1
     if damaged:
         journal.warn(f"{source}: damaged in {damaged} places; frames there are missing")

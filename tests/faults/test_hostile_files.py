@@ -1,0 +1,156 @@
+"""Small files that broke version 0.1: every one ends in a result or in one line of ours that names the file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.annotation import DatasetError, check_class_names
+from data.doctor import examine
+from data.images import ImageError, image_size, read_image
+from detector.config import Config
+from detector.inference.backend import open_backend
+from detector.inference.detections import Detections
+from detector.inference.trained import Trained, load_trained
+from detector.network.build import build_detector
+from detector.video.session import Options, run
+from training.checkpoint import CheckpointError
+from training.config import ConfigError
+
+FILES = Path(__file__).parent / "files"
+
+
+def told(kind: type[Exception], work: Callable[[], object]) -> str:
+    """The one line that `work` ends in."""
+    with pytest.raises(kind) as caught:
+        work()
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 1000
+    return text
+
+
+@pytest.mark.parametrize("name", ["s_bomb60000.png", "w70000.png"])
+def test_an_image_that_promises_too_much_is_told(name: str) -> None:
+    try:
+        assert read_image(FILES / name).ndim == 3
+    except ImageError as error:
+        assert name in str(error) and "\n" not in str(error)
+    assert "s_bomb60000.png" in told(ImageError, lambda: read_image(FILES / "s_bomb60000.png"))
+    assert "s_bomb60000.png" in told(ImageError, lambda: image_size(FILES / "s_bomb60000.png"))
+
+
+def test_the_doctor_reports_it_and_goes_on(tmp_path: Path) -> None:
+    for folder in ("image_2", "label_2"):
+        (tmp_path / "training" / folder).mkdir(parents=True)
+    (tmp_path / "training" / "image_2" / "000000.png").write_bytes((FILES / "s_bomb60000.png").read_bytes())
+    (tmp_path / "training" / "label_2" / "000000.txt").write_text("")
+    report = examine(tmp_path, workers=1)
+    assert [problem.kind for problem in report.problems if problem.file.endswith("000000.png")] == [
+        "image that cannot be read whole"
+    ]
+
+
+class Silent:
+    """A detector that finds nothing."""
+
+    classes = ("Car",)
+    timings = dict.fromkeys(("preprocess", "network", "postprocess", "images"), 0.0)
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        return [Detections(*nothing) for _ in images]
+
+
+def test_a_bad_source_does_not_end_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("s_bomb60000.png", "w70000.png", "m00_png.mov", "mjpeg_033.avi", "s_size17000x2.mkv", "s_12000.png")
+    options = Options(tuple(str(FILES / name) for name in names), tmp_path / "out")
+    assert run(options, lambda: (Silent(), 1), threading.Event()) == 1
+    said = capsys.readouterr().err
+    for name in ("s_bomb60000.png", "w70000.png", "s_size17000x2.mkv"):
+        assert f"{name}: " in said
+    assert (tmp_path / "out" / "image" / "s_12000.jpg").stat().st_size > 0
+    assert len((tmp_path / "out" / "detections.jsonl").read_text().splitlines()) > len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("card_classestrav.onnx", "cannot be a class name"),
+        ("card_classes1.onnx", "scores of 3 classes, its metadata names 1"),
+        ("card_deepjson.onnx", "its metadata is damaged"),
+        ("rename.xml", "its graph has no 'images'"),
+    ],
+)
+def test_an_exported_file_is_held_against_its_card(name: str, part: str) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    said = told(ValueError, lambda: open_backend(FILES / name, "cpu", "auto", 1))
+    assert name in said and part in said
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc", "a\\b", "..", "", " Car", "Ca\x1b[31m", "a\nb", "x" * 65, 7])
+def test_a_name_that_is_a_path_or_no_name_is_refused(name: object) -> None:
+    assert "here" in told(DatasetError, lambda: check_class_names(["Car", name], "here"))
+
+
+def test_names_of_any_language_are_taken_each_once() -> None:
+    assert check_class_names(["Fußgänger", "traffic light", "車"], "here") == ("Fußgänger", "traffic light", "車")
+    assert "twice" in told(DatasetError, lambda: check_class_names(["Car", "Car"], "here"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = Config().override(["network.width=0.125", "data.classes=kitti3"])
+    path = tmp_path_factory.mktemp("faults") / "whole.pt"
+    Trained(config, ("Car", "Pedestrian", "Cyclist"), build_detector(config.network, 3).state_dict()).save(path)
+    return path
+
+
+def key_dropped(content: dict) -> None:
+    del content["model"]["backbone.conv1.weight"]
+
+
+def shape_changed(content: dict) -> None:
+    content["model"]["backbone.conv1.weight"] = torch.zeros(3)
+
+
+def more_classes(content: dict) -> None:
+    content["classes"] = [f"class {k}" for k in range(8)]
+
+
+def names_with_paths(content: dict) -> None:
+    content["classes"] = ["../a", "b", "c"]
+
+
+def model_of_numbers(content: dict) -> None:
+    content["model"] = {"a": 1}
+
+
+def huge_size(content: dict) -> None:
+    content["config"]["phases"][-1]["size"] = 32 * 10**6
+
+
+@pytest.mark.parametrize(
+    "damage", [key_dropped, shape_changed, more_classes, names_with_paths, model_of_numbers, huge_size]
+)
+def test_a_checkpoint_that_does_not_fit_is_told(
+    checkpoint: Path, tmp_path: Path, damage: Callable[[dict], None]
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    damage(content)
+    torch.save(content, tmp_path / "bad.pt")
+    assert "bad.pt" in told((CheckpointError, ValueError), lambda: load_trained(tmp_path / "bad.pt").build())
+
+
+def test_a_list_where_weights_belong_is_told() -> None:
+    assert "model_list.pt" in told(CheckpointError, lambda: load_trained(FILES / "model_list.pt"))
+
+
+@pytest.mark.parametrize("name", ["bomb.yaml", "deep.yaml"])
+def test_a_config_that_unfolds_is_told_in_a_short_line(name: str) -> None:
+    assert name in told(ConfigError, lambda: Config.load(FILES / name))
