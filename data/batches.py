@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +19,14 @@ from data.augment import Augment, Placed, place
 from data.detection import DetectionDataset
 from data.resize import Geometry
 from data.settings import AugmentSettings
+from system.command import Failure
+
+log = logging.getLogger(__name__)
 
 STRIDE = 32  # the network's coarsest map: sides of its input are multiples of it
+AHEAD = 2  # batches that a worker prepares ahead
+PATIENCE_S = 600  # a batch takes milliseconds; a worker that gives none for so long never will
+_BOXES = 1 << 16  # bytes of a batch beside its images, generously
 _ORDER, _SIZES = 0, 1  # what a random stream is for; part of its seed
 
 
@@ -194,7 +202,16 @@ class Loader(DataLoader[Batch]):
     """A DataLoader that raises a worker's error as it was, not as a page of traceback: its text is for the user."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as fault:  # a worker was killed, or cannot hand over what it has prepared
+                reason = str(fault).splitlines()[0]
+                mend = "data.workers=0 does without them; more room in /dev/shm (docker run --shm-size) may help"
+                raise Failure(f"the processes that prepare batches gave none ({reason:.160}); {mend}") from None
             if isinstance(batch, Exception):
                 raise batch
             yield batch
@@ -212,8 +229,10 @@ def make_loader(
     """Batches in the sampler's order, prepared by `workers` processes (0: by this one).
 
     The bytes of a batch depend only on the sampler's seed and epoch, never on the number of workers. Workers live until
-    the loader is dropped; a run of several phases makes one loader for each.
+    the loader is dropped; a run of several phases makes one loader for each. Batches travel through /dev/shm: where
+    that is too small (64 MB in a container of Docker's defaults), fewer workers are taken.
     """
+    workers = fitting_workers(workers, sampler, _free_shared_memory())
     return Loader(
         Prepared(dataset, policy, augment),
         batch_sampler=sampler,
@@ -222,10 +241,32 @@ def make_loader(
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
         persistent_workers=workers > 0,
-        prefetch_factor=2 if workers else None,
+        prefetch_factor=AHEAD if workers else None,
+        timeout=PATIENCE_S if workers else 0,
         # the loader draws a seed for its workers from this one: torch's own stream stays as the training left it
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def fitting_workers(workers: int, sampler: BatchSampler, free: int | None) -> int:
+    """As many of the workers as `free` bytes of shared memory have room for; None: no limit is known."""
+    if free is None or not workers:
+        return workers
+    batch = sampler.batch_size * max(height * width for height, width in sampler.sizes) * 3 + _BOXES
+    fitting = max(0, min(workers, (free // batch - 1) // AHEAD))  # one more batch is being trained on
+    if fitting < workers:
+        found = (
+            f"/dev/shm has {free / 1e6:.1f} MB free, {workers} workers want {(workers * AHEAD + 1) * batch / 1e6:.1f}"
+        )
+        log.warning("%s: taking %d; docker run --shm-size=1g gives more", found, fitting)
+    return fitting
+
+
+def _free_shared_memory() -> int | None:
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:  # not Linux
+        return None
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -61,6 +61,6 @@ class DataSettings(Settings):
         None, ge=32, description="keep images reduced so that the longer side is at most this; default: as they are"
     )
     cache_dir: str | None = Field(None, description="folder of the disk cache; default: ROOT/cached_images")
-    workers: int = Field(2, ge=0, description="processes that prepare batches; 0 prepares them in the training process")
+    workers: int = Field(2, ge=0, le=256, description="processes that prepare batches; 0: the training process itself")
     allow_missing: bool = Field(False, description="skip listed frames that are absent instead of stopping")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="random changes while training")

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has another way, and no one to try it
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+_PART = re.compile(r"\..+\.\d+\.(part|tmp)")  # .tmp: of version 0.1
 
 
 @contextmanager
@@ -25,6 +34,36 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
             _sync(path.parent)  # the rename itself
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """This process alone in `folder`; a second one is refused. The lock dies with its process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    with open(folder / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read(20).strip() or "another process"
+            raise OSError(f"{folder}: in use by process {owner}; wait for it, or give another folder") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        remove_parts(folder)
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """What `replacing` left behind in processes that were killed. Only for who is alone in the folder."""
+    for path in folder.iterdir():
+        if _PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from backbones.names import check_name
+from system.files import locked
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import ConfigError, RunConfig, changed, read_yaml
 from training.distributed import World, join_world
@@ -28,7 +30,8 @@ def train_run(
     world = join_world(config.train.device)
     try:
         folder = Path(resume) if resume else world.main_does(lambda: _new_folder(config))
-        stopped_by = Trainer(task_type(config), folder, world, checkpoint).run()
+        with locked(folder) if world.is_main else nullcontext():
+            stopped_by = Trainer(task_type(config), folder, world, checkpoint).run()
         if world.is_main:
             _say_what_next(folder, stopped_by, task_type.chart.name)
         return 128 + stopped_by if stopped_by else 0
@@ -44,7 +47,9 @@ def train_in(folder: Path, task: Task[Any]) -> int:
         before = task.config_type.restore(checkpoint.config, where=str(last))
         if not changed(before, config):
             return 0
-    return Trainer(task, folder, World(device=pick_device(config.train.device)), checkpoint).run()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        return Trainer(task, folder, World(device=pick_device(config.train.device)), checkpoint).run()
 
 
 def _resolve(
@@ -62,6 +67,8 @@ def _resolve(
 
 def _new_folder(config: RunConfig) -> Path:
     """runs/<name>, or runs/<name>-2 and so on: a run never writes into another one's folder."""
+    if Path(config.name).name != config.name:
+        raise ConfigError(f"name {config.name!r}: a run's name cannot be a path; train.runs=DIR says where it goes")
     runs = Path(config.train.runs)
     names = [config.name, *(f"{config.name}-{k}" for k in range(2, 10_000))]
     folder = next(runs / name for name in names if not (runs / name).exists())

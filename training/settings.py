@@ -44,7 +44,7 @@ class OptimizerSettings(Settings):
     """The paper's SGD with polynomial decay; AdamW for short runs from scratch."""
 
     kind: Literal["sgd", "adamw"] = Field("sgd", description="sgd as in the paper, or adamw (lr about 0.001)")
-    lr: float = Field(0.1, gt=0, description="learning rate after the warm-up")
+    lr: float = Field(0.1, gt=0, le=1000, description="learning rate after the warm-up")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, beta 1 of AdamW")
     weight_decay: float = Field(5e-4, ge=0, description="L2 decay of weights (never of biases and BatchNorm)")
     power: float = Field(4.0, ge=0, description="power of the polynomial decay; 0 keeps the rate constant")
@@ -55,7 +55,7 @@ class OptimizerSettings(Settings):
 class TrainSettings(Settings):
     """How the loop runs."""
 
-    seed: int = Field(0, ge=0, description="seed of weights, order, sizes and augmentation")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, order, sizes and augmentation")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="arithmetic of the network; auto measures a step and takes the fastest sound one"
     )
@@ -73,5 +73,5 @@ class TrainSettings(Settings):
         5.0, ge=0, description="minutes between saves of last.pt within an epoch; 0 saves every step"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="CPU threads of the network; 0 takes all cores")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of the network; 0 takes all cores")
     runs: str = Field("runs", description="folder that holds the run folders")

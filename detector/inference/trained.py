@@ -69,4 +69,4 @@ def load_trained(path: str | Path) -> Trained:
     except (ConfigError, KeyError) as fault:
         raise CheckpointError(f"{path}: written by a version that this one cannot read ({fault})") from None
     except (ValueError, TypeError) as fault:
-        raise CheckpointError(f"{path}: damaged, or not ours ({str(fault):.200})") from None
+        raise CheckpointError(f"{path}: damaged, or not ours ({fault!s:.200})") from None

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from detector.video.pipeline import Detector, Pipeline, Report
 from detector.video.sinks import SAVES, make_sinks, require_window
 from detector.video.sources import Item, find_items, open_sources
 from detector.video.tracking import require_trackers
-from system.files import write_text
+from system.files import locked, write_text
 from training.distributed import APART, World
 
 DEFAULT_ROOT = Path("runs/detect")
@@ -62,7 +63,8 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
         detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
         folder = world.main_does(lambda: _make_folder(options, items))
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
-        report = _process(options, world.share(items), saves, folder, (detector, good_batch), journal, world, stop)
+        with locked(folder) if world.is_main else nullcontext():
+            report = _process(options, world.share(items), saves, folder, (detector, good_batch), journal, world, stop)
         mine: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}
         everyone = world.gather(mine)
     finally:

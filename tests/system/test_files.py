@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from system.files import replacing, write_bytes, write_text
+from system.files import locked, replacing, write_bytes, write_text
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -47,3 +51,22 @@ def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path: Path) -> None:
     write_text(pipe, "through")
     reader.join(10)
     assert got == ["through"] and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path: Path) -> None:
+    (tmp_path / ".last.pt.123.part").write_text("of a run that was killed")
+    (tmp_path / ".last.pt.123.tmp").write_text("of one of version 0.1")
+    (tmp_path / "mine.part").write_text("not ours to remove")
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom system.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    with pytest.raises(OSError, match=rf"in use by process {process.pid}; wait for it"), locked(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with locked(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "mine.part"}
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.part"]
