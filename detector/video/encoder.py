@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.video.frames import Stamp
+from system.files import replacing
 
 _BT601 = 6  # SMPTE 170M: the matrix of OpenCV's RGB -> YUV; written into the file so that players undo the same one
 _LIMITED_RANGE = 1
@@ -30,16 +32,18 @@ class VideoEncoder:
 
     def __init__(self, path: Path, image: NDArray[np.uint8], stamp: Stamp) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.name}.part")
         self._size = image.shape[:2]
         self._base = stamp.time_base
         self._first: int | None = None
         self._last = -1
         height, width = (side + side % 2 for side in self._size)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._container: av.container.OutputContainer = av.open(
-            os.path.abspath(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
-        )
+        with ExitStack() as stack:
+            partial = stack.enter_context(replacing(path))
+            self._container: av.container.OutputContainer = av.open(
+                os.path.abspath(partial), "w", format="mp4", options={"movflags": "+faststart"}
+            )
+            self._whole = stack.pop_all()  # shows the file when it is left without a fault
         self._stream: av.video.stream.VideoStream = self._container.add_stream(
             "libx264", rate=stamp.rate.limit_denominator(60_000), options=_X264
         )
@@ -66,11 +70,11 @@ class VideoEncoder:
 
     def close(self) -> None:
         """Flush what the encoder holds back, write the index, show the file under its name."""
-        try:
-            self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
-        os.replace(self._partial, self.path)
+        with self._whole:
+            try:
+                self._container.mux(self._stream.encode(None))
+            finally:
+                self._container.close()
 
     def _rescale(self, ticks: int, base: Fraction) -> int:
         return ticks if base == self._base else round(ticks * base / self._base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -127,11 +128,13 @@ class VideoSink:
         if encoder is None:
             if frame.name in self._refused:
                 return
+            encoder = VideoEncoder(self.folder / f"{frame.name}.mp4", frame.image, frame.stamp)
             try:
-                encoder = VideoEncoder(self.folder / f"{frame.name}.mp4", frame.image, frame.stamp)
                 encoder.write(frame.image, frame.stamp)
             except av.error.FFmpegError as error:
                 self._refused.add(frame.name)
+                with contextlib.suppress(av.error.FFmpegError):
+                    encoder.close()
                 size = f"{frame.image.shape[1]} x {frame.image.shape[0]}"
                 mend = "--save json keeps its detections"
                 raise SourceError(f"its frames of {size} cannot be saved as H.264 ({error.strerror}); {mend}") from None

@@ -73,6 +73,8 @@ def test_a_bad_source_does_not_end_the_run(tmp_path: Path, capsys: pytest.Captur
     said = capsys.readouterr().err
     for name in ("s_bomb60000.png", "w70000.png", "s_size17000x2.mkv"):
         assert f"{name}: " in said
+    videos = {path.name for path in (tmp_path / "out" / "video").iterdir()}
+    assert {"m00_png.mp4", "mjpeg_033.mp4"} >= videos  # and no part of one that was refused
     assert (tmp_path / "out" / "image" / "s_12000.jpg").stat().st_size > 0
     assert len((tmp_path / "out" / "detections.jsonl").read_text().splitlines()) > len(names)
 
