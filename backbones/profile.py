@@ -140,7 +140,7 @@ def measure_fps(rows: Sequence[Profile], rounds: int = ROUNDS) -> list[Profile]:
     for arch in dict.fromkeys(row.variant.arch for row in rows):
         plain = Variant(arch, AttentionSpec.parse("none"))
         same_depth = [row.variant for row in rows if row.variant.arch == arch]
-        seconds = _median_seconds([plain, *(v for v in same_depth if v != plain)], rounds)
+        seconds = median_seconds([plain, *(v for v in same_depth if v != plain)], rounds)
         for variant in same_depth:
             measured[variant] = (1 / seconds[variant], seconds[plain] / seconds[variant])
     fps = [measured[row.variant] for row in rows]
@@ -148,14 +148,15 @@ def measure_fps(rows: Sequence[Profile], rounds: int = ROUNDS) -> list[Profile]:
 
 
 @torch.inference_mode()
-def _median_seconds(candidates: Sequence[Variant], rounds: int) -> dict[Variant, float]:
+def median_seconds(candidates: Sequence[Variant], rounds: int, size: int = IMAGE_SIZE) -> dict[Variant, float]:
+    """Of one image of `size` x `size` through each, taking turns."""
     networks = {variant: variant.build().eval() for variant in candidates}
     trunk = networks[candidates[0]].state_dict()
     for network in networks.values():  # one trunk in memory for all
         shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
         shared = {key: tensor for key, tensor in trunk.items() if shapes.get(key) == tensor.shape}
         network.load_state_dict(shared, strict=False, assign=True)
-    image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    image = torch.rand(1, 3, size, size)
     times: dict[Variant, list[float]] = {variant: [] for variant in candidates}
     order, shuffle = list(candidates), random.Random(0).shuffle
     for warming_up in [True] * 3 + [False] * rounds:
