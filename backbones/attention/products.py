@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +13,14 @@ def channel_products(x: Tensor) -> Tensor:
 
     E grows with the map and goes into a softmax, where the last bits of a bfloat16 would be whole units.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device.type):
         x = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))
         return x @ x.transpose(1, 2)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    has_it = torch.amp.is_autocast_available(device)  # the "meta" device has not
+    return torch.autocast(device, enabled=False) if has_it else nullcontext()
 
 
 def channel_softmax(x: Tensor, over: int) -> Tensor:
