@@ -18,7 +18,8 @@ class DualAttention(nn.Module):
 
     The published head adds the two modules, each with its own x, and so gives 2x at the start; it reads maps of C/4
     channels that come from a 3x3 convolution for each module. Here both read the map itself.
-    Beside maps an image needs HW x HW numbers (38,416 at stage 4 of a 448-pixel image, 150 KB) and C x C.
+    Beside maps an image needs at most two matrices of HW x HW numbers (196 x 196 at 448 pixels, 150 KB) and then two of
+    C x C, in float32.
     """
 
     def __init__(self, place: Place, *, reduction: int = 8) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from places import off_its_start, place
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backbones import build_backbone
 from backbones.attention import CATALOGUE
@@ -368,6 +369,17 @@ def test_a_module_compiles_whole_and_keeps_channels_last(name: str) -> None:
     torch.testing.assert_close(compiled, expected)
     assert last.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(last, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_non_local_block_needs_no_matrix_of_all_pairs_of_positions(
+    memory_format: torch.memory_format, dtype: torch.dtype
+) -> None:
+    module = CATALOGUE["nlb"].build(place(64)).to(dtype)
+    x = torch.randn(2, 64, 9, 13, dtype=dtype).to(memory_format=memory_format).requires_grad_()
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # any other way is an error
+        module(x).sum().backward()
 
 
 @pytest.mark.parametrize(
