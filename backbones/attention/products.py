@@ -1,4 +1,4 @@
-"""Products of a map with itself."""
+"""Products between the channels of a map, and between its positions."""
 
 from __future__ import annotations
 
