@@ -79,6 +79,9 @@ def _product(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ou
     operation = function.overloadpacket
     if operation in MATRIX_ARGUMENT:  # matrix by vector
         return args[MATRIX_ARGUMENT[operation]].numel()
+    if operation is CPU_ATTENTION:
+        query, key, value = args[:3]  # [B, heads, positions, numbers]
+        return query[..., 0].numel() * key.shape[2] * (query.shape[3] + value.shape[3])
     if operation in flop_registry:
         return flop_registry[operation](*args, **kwargs, out_val=output) // 2  # it counts 2 operations a multiply-add
     return 0
@@ -86,6 +89,7 @@ def _product(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ou
 
 # What PyTorch's own table of operations leaves out.
 MATRIX_ARGUMENT = {torch.ops.aten.dot: 0, torch.ops.aten.mv: 0, torch.ops.aten.addmv: 1}
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 def _rule_of(module: nn.Module) -> Rule | None:

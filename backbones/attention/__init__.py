@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 
+from backbones.attention.a2 import DoubleAttention, is_seat_of_a2
+from backbones.attention.ba import BridgeAttention
 from backbones.attention.bam import BottleneckAttention
 from backbones.attention.cbam import ConvolutionalBlockAttention
+from backbones.attention.chdiv import ChannelDiversification
+from backbones.attention.danet import DualAttention
 from backbones.attention.eca import EfficientChannelAttention
 from backbones.attention.emca import emca
 from backbones.attention.fca import FrequencyAttention
+from backbones.attention.gala import GlobalAndLocal
 from backbones.attention.gate import PlainAdd
 from backbones.attention.gc import GlobalContext
+from backbones.attention.gsop import SecondOrderPooling
+from backbones.attention.nlb import non_local
+from backbones.attention.sb import ShiftAndBalance
 from backbones.attention.se import SqueezeExcite
 from backbones.attention.seat import Entry, Seat, in_stages, nowhere
 from backbones.attention.srm import StyleRecalibration
@@ -24,6 +32,14 @@ CATALOGUE: dict[str, Entry] = {
     "cbam": Entry(Seat.RESIDUAL, ConvolutionalBlockAttention, PLACEMENTS),
     "gc": Entry(Seat.RESIDUAL, GlobalContext, PLACEMENTS),
     "fca": Entry(Seat.RESIDUAL, FrequencyAttention, PLACEMENTS),
+    "gsop": Entry(Seat.RESIDUAL, SecondOrderPooling, PLACEMENTS),
+    "gala": Entry(Seat.RESIDUAL, GlobalAndLocal, PLACEMENTS),
+    "sb": Entry(Seat.RESIDUAL, ShiftAndBalance, PLACEMENTS),
+    "ba": Entry(Seat.INNER, BridgeAttention, PLACEMENTS),
+    "nlb": Entry(Seat.AFTER_BLOCK, non_local),
+    "a2": Entry(Seat.AFTER_BLOCK, DoubleAttention, where=is_seat_of_a2),
+    "danet": Entry(Seat.AFTER_STAGE, DualAttention, where=in_stages(4)),
+    "chdiv": Entry(Seat.AFTER_STAGE, ChannelDiversification, where=in_stages(4)),
     "bam": Entry(Seat.AFTER_STAGE, BottleneckAttention, where=in_stages(1, 2, 3)),
     "emca-se": Entry(Seat.ACROSS_BLOCKS, partial(emca, SqueezeExcite), ("first",)),
     "emca-eca": Entry(Seat.ACROSS_BLOCKS, partial(emca, EfficientChannelAttention), ("first",)),

@@ -15,8 +15,13 @@ def place(channels: int, side: int = 14, stride: int = 1, inner: int | None = No
 
 
 def off_its_start(backbone: AttentionResNet) -> AttentionResNet:
-    """Moves the attention off its starting values, which (zeros, ones) would hide mistakes."""
+    """Moves the attention off its starting values, which (zeros, ones) would hide mistakes.
+
+    Weights of many inputs are moved less, so that what they give is not moved more: a softmax over large products is
+    one-hot, and rounding would decide where its one is.
+    """
     for path in backbone.attention_paths:
         for parameter in backbone.get_submodule(path).parameters():
-            parameter.data.add_(torch.randn_like(parameter) * 0.1)
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
+            parameter.data.add_(torch.randn_like(parameter) * min(0.1, 0.5 * fan_in**-0.5))
     return backbone

@@ -30,6 +30,11 @@ def attend(x: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(tokens, tokens, tokens)
 
 
+def attend_fused(x: Tensor) -> Tensor:
+    tokens = x.flatten(2).transpose(1, 2).contiguous()[:, None]  # of one head: what a CPU has a kernel of its own for
+    return F.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize(
     ("compute", "macs"),
@@ -43,6 +48,7 @@ def attend(x: Tensor) -> Tensor:
         (lambda x: F.conv2d(x, torch.ones(2, C, 1, 1, device=x.device)), C * H * W * 2),
         (lambda x: torch.baddbmm(x[0], x[0], torch.ones(C, W, W, device=x.device)), C * H * W * W),
         (attend, 2 * (H * W) ** 2 * C),
+        (attend_fused, 2 * (H * W) ** 2 * C),
         (lambda x: torch.relu(x + x).softmax(1) * x, 0),
     ],
 )

@@ -34,7 +34,7 @@ def test_torchvision_weights_load_into_every_variant(attention: str, imagenet: d
     assert report.unused == ("fc.weight", "fc.bias")
     own = backbone.state_dict()
     assert set(report.fresh) == set(own) - set(imagenet)
-    assert all("attention" in key for key in report.fresh)
+    assert all(key.startswith(backbone.attention_paths) for key in report.fresh)
     assert all(torch.equal(own[key], imagenet[key]) for key in own if key in imagenet)
 
 
