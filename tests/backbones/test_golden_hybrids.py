@@ -1,0 +1,118 @@
+"""Options of the first attentions, EMCA's ablations, and attention made of parts, against stored numbers.
+
+Numbers: tests/golden/attention, float32. Ours are computed in float64 (the stored ones are good to 7e-6 in y and 1.6e-5
+of the largest in the gradient; float32 against float32 would add our rounding to theirs).
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from places import place
+from test_attention_golden import load
+from torch import Tensor, nn
+
+from backbones import build_backbone
+from backbones.attention import CATALOGUE
+from backbones.spec import AttentionSpec
+
+TOLERANCE = {"atol": 1e-5, "rtol": 0}
+
+
+def wide(name: str) -> dict[str, Tensor]:
+    return {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in load(name).items()}
+
+
+def fill(module: nn.Module, golden: dict[str, Tensor], names: dict[str, str]) -> None:
+    """Load `sd/THEIRS` into OURS for every pair of `names`; every entry of both must be named."""
+    theirs = {k.removeprefix("sd/"): v for k, v in golden.items() if k.startswith("sd/")}
+    ours = module.state_dict()
+    assert set(names) == set(theirs)
+    module.load_state_dict({mine: theirs[name].reshape(ours[mine].shape) for name, mine in names.items()})
+
+
+def batch_norm(theirs: str, ours: str) -> dict[str, str]:
+    entries = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    return {f"{theirs}.{entry}": f"{ours}.{entry}" for entry in entries}
+
+
+def assert_gradient(ours: Tensor | None, golden: Tensor, tolerance: float = 1e-5) -> None:
+    assert ours is not None
+    torch.testing.assert_close(ours, golden, atol=tolerance * golden.abs().max().item(), rtol=0)
+
+
+def built(text: str, channels: int = 64) -> nn.Module:
+    spec = AttentionSpec.parse(text)
+    module = CATALOGUE[spec.name].build(place(channels), **dict(spec.options))
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return module.double().eval()
+
+
+def residual_and_shortcut(channels: int = 64) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    residual, shortcut = torch.randn(2, 2, channels, 9, 11, dtype=torch.float64, generator=generator)
+    return residual, shortcut
+
+
+# Options, against their equations written out ------------------------------------------------------------------------
+
+
+def test_se_with_biases() -> None:
+    module, (x, shortcut) = built("se:bias=true"), residual_and_shortcut()
+    first, _, second = module.fc
+    hidden = torch.relu(x.mean((2, 3)) @ first.weight.T + first.bias)
+    z = torch.sigmoid(hidden @ second.weight.T + second.bias)
+    torch.testing.assert_close(module(x, shortcut, []), shortcut + x * z[:, :, None, None])
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7, 9])
+def test_eca_with_a_fixed_kernel(kernel: int) -> None:
+    module, (x, shortcut) = built(f"eca:kernel={kernel}", 256), residual_and_shortcut(256)
+    assert module.conv.weight.numel() == kernel
+    padded = nn.functional.pad(x.mean((2, 3)), (kernel // 2, kernel // 2))
+    z = torch.sigmoid(padded.unfold(1, kernel, 1) @ module.conv.weight.flatten())
+    torch.testing.assert_close(module(x, shortcut, []), shortcut + x * z[:, :, None, None])
+
+
+@pytest.mark.parametrize("fusion", ["add", "scale", "both"])
+@pytest.mark.parametrize("pooling", ["attention", "mean"])
+def test_every_form_of_gc(pooling: str, fusion: str) -> None:
+    module, (x, shortcut) = built(f"gc:pooling={pooling},fusion={fusion},reduction=4"), residual_and_shortcut()
+    flat = x.flatten(2)
+    if pooling == "attention":
+        weights = (torch.einsum("c,bcp->bp", module.mask.weight.flatten(), flat) + module.mask.bias).softmax(1)
+    else:
+        weights = torch.full((2, flat.shape[2]), 1 / flat.shape[2], dtype=x.dtype)
+    context = torch.einsum("bcp,bp->bc", flat, weights)
+
+    def transformed(layers: nn.Sequential) -> Tensor:
+        hidden = context @ layers[0].weight.T + layers[0].bias
+        hidden = (hidden - hidden.mean(1, keepdim=True)) / (hidden.var(1, False, keepdim=True) + 1e-5).sqrt()
+        hidden = torch.relu(hidden * layers[1].weight + layers[1].bias)
+        return (hidden @ layers[3].weight.T + layers[3].bias)[:, :, None, None]
+
+    expected = x if fusion == "add" else x * torch.sigmoid(transformed(module.scale))
+    expected = shortcut + (expected if fusion == "scale" else expected + transformed(module.transform))
+    torch.testing.assert_close(module(x, shortcut, []), expected)
+
+
+# W1, W2, biases and LayerNorm's two: 2C·h + 3h + C, h = C/16
+GC_TRANSFORMS = sum(2 * (2 * c * c // 16 + 3 * c // 16 + c) for c in (64, 128, 256, 512))
+
+
+@pytest.mark.parametrize(
+    ("text", "extra"),
+    [
+        # two layers a block with biases of C/16 and C: 87,040 as without, and 4 + 64, 8 + 128 ... in two blocks each
+        ("se:placement=all,bias=true", 87040 + 2 * (68 + 136 + 272 + 544)),
+        ("eca:placement=all,kernel=9", 8 * 9),
+        ("gc:placement=all,pooling=mean", GC_TRANSFORMS),
+        ("gc:placement=all,pooling=mean,fusion=scale", GC_TRANSFORMS),
+        ("gc:placement=all,fusion=both", 2 * GC_TRANSFORMS + 2 * (960 + 4)),  # the mask has C + 1
+    ],
+)
+def test_options_have_the_parameters_that_their_equations_say(text: str, extra: int) -> None:
+    with torch.device("meta"):
+        count = sum(p.numel() for p in build_backbone("resnet18", text, num_classes=1000).parameters())
+    assert count - 11689512 == extra
