@@ -11,6 +11,7 @@ from backbones.attention.emca import emca
 from backbones.attention.fca import FrequencyAttention
 from backbones.attention.gate import PlainAdd
 from backbones.attention.gc import GlobalContext
+from backbones.attention.hybrid import Hybrid
 from backbones.attention.se import SqueezeExcite
 from backbones.attention.seat import Entry, Seat, in_stages, nowhere
 from backbones.attention.srm import StyleRecalibration
@@ -24,6 +25,7 @@ CATALOGUE: dict[str, Entry] = {
     "cbam": Entry(Seat.RESIDUAL, ConvolutionalBlockAttention, PLACEMENTS),
     "gc": Entry(Seat.RESIDUAL, GlobalContext, PLACEMENTS),
     "fca": Entry(Seat.RESIDUAL, FrequencyAttention, PLACEMENTS),
+    "hybrid": Entry(Seat.RESIDUAL, Hybrid, PLACEMENTS),
     "bam": Entry(Seat.AFTER_STAGE, BottleneckAttention, where=in_stages(1, 2, 3)),
     "emca-se": Entry(Seat.ACROSS_BLOCKS, partial(emca, SqueezeExcite), ("first",)),
     "emca-eca": Entry(Seat.ACROSS_BLOCKS, partial(emca, EfficientChannelAttention), ("first",)),

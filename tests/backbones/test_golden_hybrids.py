@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from places import place
+from places import off_its_start, place
 from test_attention_golden import load
 from torch import Tensor, nn
 
@@ -116,3 +116,136 @@ def test_options_have_the_parameters_that_their_equations_say(text: str, extra: 
     with torch.device("meta"):
         count = sum(p.numel() for p in build_backbone("resnet18", text, num_classes=1000).parameters())
     assert count - 11689512 == extra
+
+
+# Hybrid --------------------------------------------------------------------------------------------------------------
+
+ECA_CBAM = {
+    "channel.conv.weight": "channel.conv.weight",
+    "spatial.conv.weight": "spatial.0.weight",
+    **batch_norm("spatial.bn", "spatial.1"),
+}
+CBAM_CBAM = {
+    "ChannelGate.mlp.1.weight": "channel.mlp.0.weight",
+    "ChannelGate.mlp.1.bias": "channel.mlp.0.bias",
+    "ChannelGate.mlp.3.weight": "channel.mlp.2.weight",
+    "ChannelGate.mlp.3.bias": "channel.mlp.2.bias",
+    "SpatialGate.spatial.conv.weight": "spatial.0.weight",
+    **batch_norm("SpatialGate.spatial.bn", "spatial.1"),
+}
+HYBRIDS = {
+    "hybrid_eca_cbam_sequential": ("hybrid:channel=eca,spatial=cbam", ECA_CBAM),
+    "hybrid_eca_cbam_parallel": ("hybrid:order=parallel", ECA_CBAM),
+    "hybrid_eca_cbam_max": ("hybrid:order=max", ECA_CBAM),
+    "hybrid_cbam_cbam_sequential": ("hybrid:channel=cbam,spatial=cbam", CBAM_CBAM),
+}
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_hybrid_equals_its_definition(name: str) -> None:
+    golden, (text, names) = wide(name), HYBRIDS[name]
+    module = built(text)
+    fill(module, golden, names)
+    x = golden["x"].requires_grad_()
+    y = module(x, torch.zeros_like(x), [])
+    (y * golden["gy"]).sum().backward()
+    torch.testing.assert_close(y.detach(), golden["y_eval"], **TOLERANCE)
+    assert_gradient(x.grad, golden["gx_eval"])
+    y = module.train()(x, torch.zeros_like(x), [])
+    torch.testing.assert_close(y.detach(), golden["y_train"], **TOLERANCE)
+
+
+def test_a_hybrid_of_cbams_two_gates_is_cbam() -> None:
+    hybrid, cbam = built("hybrid:channel=cbam,spatial=cbam"), built("cbam")
+    x, shortcut = residual_and_shortcut()
+    cbam.load_state_dict({key.removeprefix("channel."): value for key, value in hybrid.state_dict().items()})
+    torch.testing.assert_close(hybrid(x, shortcut, []), cbam(x, shortcut, []))
+
+
+@pytest.mark.parametrize("order", ["sequential", "parallel", "max"])
+@pytest.mark.parametrize("spatial", ["cbam", "sse", "bam"])
+@pytest.mark.parametrize("channel", ["se", "eca", "srm", "fca", "cbam"])
+def test_every_hybrid_joins_the_logits_of_its_parts_as_it_says(channel: str, spatial: str, order: str) -> None:
+    module, (x, shortcut) = built(f"hybrid:channel={channel},spatial={spatial},order={order}"), residual_and_shortcut()
+
+    def of_channel(x: Tensor) -> Tensor:
+        return module.channel.logits(module.channel.squeeze(x))[:, :, None, None]
+
+    if order == "sequential":
+        scaled = x * torch.sigmoid(of_channel(x))
+        y = scaled * torch.sigmoid(module.spatial(scaled))
+    elif order == "parallel":
+        y = x * (1 + torch.sigmoid(of_channel(x) * module.spatial(x)))
+    else:
+        y = torch.maximum(x * torch.sigmoid(of_channel(x)), x * torch.sigmoid(module.spatial(x)))
+    torch.testing.assert_close(module(x, shortcut, []), shortcut + y)
+
+
+# In the network ------------------------------------------------------------------------------------------------------
+
+# true parameters with 1000 classes of ResNet-18, -34, -50
+PARAMS = {
+    "hybrid:placement=all,channel=eca,spatial=cbam": (11690348, 21799346, 25558718),
+    "hybrid:placement=all,order=parallel": (11690348, 21799346, 25558718),
+    "hybrid:placement=all,channel=se,spatial=sse": (11778480, 21958648, 28087096),
+}
+
+
+@pytest.mark.parametrize("text", PARAMS)
+def test_parameters_of_three_depths(text: str) -> None:
+    counts = []
+    for arch in ("resnet18", "resnet34", "resnet50"):
+        with torch.device("meta"):
+            counts.append(sum(p.numel() for p in build_backbone(arch, text, num_classes=1000).parameters()))
+    assert tuple(counts) == PARAMS[text]
+
+
+IN_BACKBONES = [
+    "se:bias=true",
+    "eca:kernel=9",
+    "gc:pooling=mean,fusion=both",
+    "hybrid",
+    "hybrid:channel=cbam,spatial=bam,order=parallel",
+    "hybrid:channel=srm,spatial=sse,order=max",
+]
+
+
+@pytest.mark.parametrize("text", IN_BACKBONES)
+def test_a_step_of_training_at_an_odd_size_has_finite_gradients(text: str) -> None:
+    torch.manual_seed(0)
+    backbone = off_its_start(build_backbone("resnet18", text))
+    sum(m.square().mean() for m in backbone(torch.randn(2, 3, 75, 107))).backward()
+    attended = [p for path in backbone.attention_paths for p in backbone.get_submodule(path).parameters()]
+    assert attended and all(p.grad is not None and p.grad.isfinite().all() for p in attended)
+    with torch.no_grad():
+        assert [len(m) for m in backbone.eval()(torch.randn(1, 3, 75, 107))] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("text", IN_BACKBONES)
+def test_bfloat16_autocast_keeps_maps_in_bfloat16_and_near_float32(text: str) -> None:
+    torch.manual_seed(0)
+    backbone = off_its_start(build_backbone("resnet18", text)).eval()
+    images = torch.randn(2, 3, 75, 107)
+    with torch.no_grad():
+        full = backbone(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = backbone(images)
+    for ours, expected in zip(half, full, strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert (ours.float() - expected).abs().mean() < 0.02 * expected.abs().mean() + 1e-3
+
+
+@pytest.mark.parametrize("text", IN_BACKBONES)
+def test_one_graph_and_channels_last_give_the_same_maps(text: str) -> None:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    backbone = off_its_start(build_backbone("resnet18", text)).eval()
+    images = torch.randn(2, 3, 75, 107)
+    with torch.no_grad():
+        expected = backbone(images)
+        compiled = torch.compile(backbone, fullgraph=True, backend="aot_eager")(images)
+        last = backbone.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    for plain, one_graph, ours in zip(expected, compiled, last, strict=True):
+        torch.testing.assert_close(one_graph, plain, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
+        assert ours.is_contiguous(memory_format=torch.channels_last)
