@@ -12,6 +12,7 @@ from backbones.attention.fca import FrequencyAttention
 from backbones.attention.gate import PlainAdd
 from backbones.attention.gc import GlobalContext
 from backbones.attention.hybrid import Hybrid
+from backbones.attention.pkcam import pkcam
 from backbones.attention.se import SqueezeExcite
 from backbones.attention.seat import Entry, Seat, in_stages, nowhere
 from backbones.attention.srm import StyleRecalibration
@@ -30,4 +31,5 @@ CATALOGUE: dict[str, Entry] = {
     "emca-se": Entry(Seat.ACROSS_BLOCKS, partial(emca, SqueezeExcite), ("first",)),
     "emca-eca": Entry(Seat.ACROSS_BLOCKS, partial(emca, EfficientChannelAttention), ("first",)),
     "emca-srm": Entry(Seat.ACROSS_BLOCKS, partial(emca, StyleRecalibration), ("first",)),
+    "pkcam": Entry(Seat.ACROSS_BLOCKS, pkcam),
 }

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from backbones import build_backbone
 from backbones.attention import CATALOGUE
+from backbones.attention.emca import MultiscaleAggregation
+from backbones.attention.place import Place
+from backbones.resnet import AttentionBottleneck
 from backbones.spec import AttentionSpec
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
@@ -181,6 +184,73 @@ def test_every_hybrid_joins_the_logits_of_its_parts_as_it_says(channel: str, spa
     torch.testing.assert_close(module(x, shortcut, []), shortcut + y)
 
 
+# PKCAM ---------------------------------------------------------------------------------------------------------------
+
+BOTTLENECK = {
+    **{f"residual.{3 * k}.weight": f"conv{k + 1}.weight" for k in range(3)},
+    **{name: ours for k in range(3) for name, ours in batch_norm(f"residual.{3 * k + 1}", f"bn{k + 1}").items()},
+}
+PKCAM_FIRST = {**BOTTLENECK, "ECA_excitation_local.0.weight": "attention.local.conv.weight"}
+PKCAM_FUSION = {
+    "stage_in_fusion.0.weight": "attention.fusion.mab.weight",
+    "out_fusion.0.weight": "attention.fusion.weight",
+}
+PKCAM = {
+    "pkcam_eca_first": ("eca", 1, PKCAM_FIRST),
+    "pkcam_eca_block": (
+        "eca",
+        2,
+        {
+            **PKCAM_FIRST,
+            **PKCAM_FUSION,
+            "ECA_excitation_global_stage.0.weight": "attention.fusion.excitation.conv.weight",
+        },
+    ),
+    "pkcam_se_block": (
+        "se",
+        2,
+        {
+            **BOTTLENECK,
+            **PKCAM_FUSION,
+            **{f"ECA_excitation_local.{k}.weight": f"attention.local.fc.{k}.weight" for k in (0, 2)},
+            **{f"ECA_excitation_global_stage.{k}.weight": f"attention.fusion.excitation.fc.{k}.weight" for k in (0, 2)},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PKCAM)
+def test_pkcam_equals_the_published_block(name: str) -> None:
+    golden, (excitation, number, names) = wide(name), PKCAM[name]
+    block = AttentionBottleneck(64, 16)
+    at = Place(2, number, (2, 2, 2, 2), inputs=16, inner=16, channels=64, side=28, stride=1)
+    block.attention = CATALOGUE["pkcam"].build(at, excitation=excitation)
+    block.after, block.inner_squeeze, block.inner_relu = nn.Identity(), None, block.relu
+    block.double().eval()
+    fill(block, golden, names)
+    x = golden["x"].requires_grad_()
+    taps = [golden[key].requires_grad_() for key in ("prev_0", "prev_1") if key in golden]
+    y = block(x, list(taps))
+    (y * golden["gy"]).sum().backward()
+    torch.testing.assert_close(y.detach(), golden["y_eval"], **TOLERANCE)
+    assert_gradient(x.grad, golden["gx_eval"])
+    for k, tap in enumerate(taps):
+        assert_gradient(tap.grad, golden[f"gx_prev_{k}"])
+    torch.testing.assert_close(block.train()(x, list(taps)).detach(), golden["y_train"], **TOLERANCE)
+
+
+def test_pkcam_reads_the_stem_and_the_last_block_of_every_earlier_stage() -> None:
+    read: list[list[int]] = []
+    with torch.device("meta"):
+        backbone = build_backbone("resnet50", "pkcam")
+        for module in backbone.modules():
+            if isinstance(module, MultiscaleAggregation):
+                module.register_forward_pre_hook(lambda m, inputs: read.append([v.shape[1] for v in inputs[0]]))
+        backbone(torch.zeros(1, 3, 64, 64))
+    earlier = [64, 256, 512, 1024, 2048]
+    assert read == [earlier[: stage + 1] for stage, depth in enumerate((3, 4, 6, 3), 1) for _ in range(depth - 1)]
+
+
 # In the network ------------------------------------------------------------------------------------------------------
 
 # true parameters with 1000 classes of ResNet-18, -34, -50
@@ -188,6 +258,8 @@ PARAMS = {
     "hybrid:placement=all,channel=eca,spatial=cbam": (11690348, 21799346, 25558718),
     "hybrid:placement=all,order=parallel": (11690348, 21799346, 25558718),
     "hybrid:placement=all,channel=se,spatial=sse": (11778480, 21958648, 28087096),
+    "pkcam": (11689588, 21797869, 25557249),
+    "pkcam:excitation=se": (11820094, 22068587, 29890667),
 }
 
 
@@ -207,6 +279,8 @@ IN_BACKBONES = [
     "hybrid",
     "hybrid:channel=cbam,spatial=bam,order=parallel",
     "hybrid:channel=srm,spatial=sse,order=max",
+    "pkcam",
+    "pkcam:excitation=se",
 ]
 
 
