@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from backbones.attention.abn import AttentionBranch
 from backbones.attention.bam import BottleneckAttention
 from backbones.attention.cbam import ConvolutionalBlockAttention
+from backbones.attention.concat_gap import ConcatenatedGate, ConcatenatedVector
 from backbones.attention.eca import EfficientChannelAttention
 from backbones.attention.emca import emca
 from backbones.attention.fca import FrequencyAttention
@@ -32,4 +34,9 @@ CATALOGUE: dict[str, Entry] = {
     "emca-eca": Entry(Seat.ACROSS_BLOCKS, partial(emca, EfficientChannelAttention), ("first",)),
     "emca-srm": Entry(Seat.ACROSS_BLOCKS, partial(emca, StyleRecalibration), ("first",)),
     "pkcam": Entry(Seat.ACROSS_BLOCKS, pkcam),
+    "concat-gap": Entry(Seat.EARLIER_OUTPUTS, ConcatenatedGate, where=lambda place: place.is_last_block),
+    "concat-gap-classifier": Entry(
+        Seat.CLASSIFIER_VECTOR, ConcatenatedVector, where=lambda place: (place.stage, place.is_last_block) == (4, True)
+    ),
+    "abn": Entry(Seat.BEFORE_LAST_STAGE, AttentionBranch, where=lambda place: (place.stage, place.block) == (4, 1)),
 }

@@ -11,12 +11,14 @@ import torch
 from places import off_its_start, place
 from test_attention_golden import load
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
 
 from backbones import build_backbone
 from backbones.attention import CATALOGUE
+from backbones.attention.abn import AttentionBranch
 from backbones.attention.emca import MultiscaleAggregation
 from backbones.attention.place import Place
-from backbones.resnet import AttentionBottleneck
+from backbones.resnet import AttentionBottleneck, check_backbone
 from backbones.spec import AttentionSpec
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
@@ -251,6 +253,168 @@ def test_pkcam_reads_the_stem_and_the_last_block_of_every_earlier_stage() -> Non
     assert read == [earlier[: stage + 1] for stage, depth in enumerate((3, 4, 6, 3), 1) for _ in range(depth - 1)]
 
 
+# Concatenated means --------------------------------------------------------------------------------------------------
+
+
+def test_the_gate_of_concatenated_means() -> None:
+    golden = wide("concatgap_gate")
+    module = built("concat-gap")
+    module.merge = nn.Linear(16 + 32 + 64, 64, dtype=torch.float64)
+    fill(module, golden, {"merge.weight": "merge.weight", "merge.bias": "merge.bias"})
+    x = golden["x"].requires_grad_()
+    taps = [golden["prev_0"].requires_grad_(), golden["prev_1"].requires_grad_()]
+    read: list[Tensor] = []
+    module.merge.register_forward_hook(lambda m, inputs, output: read.append(output.detach()))
+    y = module(x, torch.zeros_like(x), list(taps))
+    (y * golden["gy"]).sum().backward()
+    torch.testing.assert_close(read[0], golden["u"], **TOLERANCE)
+    torch.testing.assert_close(y.detach(), golden["y_eval"], **TOLERANCE)
+    assert_gradient(x.grad, golden["gx_eval"])
+    for k, tap in enumerate(taps):
+        assert_gradient(tap.grad, golden[f"gx_prev_{k}"])
+
+
+def test_the_classifier_of_concatenated_means() -> None:
+    golden = wide("concatgap_classifier")
+    network = nn.ModuleDict({"merge": built("concat-gap-classifier"), "fc": nn.Linear(64, 10)}).double()
+    network["merge"].linear = nn.Linear(16 + 32 + 64, 64, dtype=torch.float64)
+    names = {
+        "merge.weight": "merge.linear.weight",
+        "merge.bias": "merge.linear.bias",
+        "fc.weight": "fc.weight",
+        "fc.bias": "fc.bias",
+    }
+    fill(network, golden, names)
+    maps = [golden[key].requires_grad_() for key in ("map_0", "map_1", "x")]
+    *taps, vector = (m.mean((2, 3)) for m in maps)
+    u = network["merge"](vector, taps)
+    logits = network["fc"](u)
+    (logits * golden["gy"]).sum().backward()
+    torch.testing.assert_close(u.detach(), golden["u"], **TOLERANCE)
+    torch.testing.assert_close(logits.detach(), golden["y_eval"], **TOLERANCE)
+    for m, key in zip(maps, ("gx_map_0", "gx_map_1", "gx_eval"), strict=True):
+        assert_gradient(m.grad, golden[key])
+
+
+@pytest.mark.parametrize("text", ["concat-gap", "concat-gap-classifier", "concat-gap-classifier:stem=true"])
+def test_each_reader_gets_the_means_of_all_earlier_outputs(text: str) -> None:
+    torch.manual_seed(0)
+    network = build_backbone("resnet18", text, num_classes=5).eval()
+    outputs: list[Tensor] = []
+    read: list[tuple[int, Tensor]] = []
+    if "stem" in text:
+        network.maxpool.register_forward_hook(lambda m, i, output: outputs.append(output.mean((2, 3))))
+    for stage in network.stages():
+        for block in stage:
+            block.register_forward_hook(lambda m, i, output: outputs.append(output.mean((2, 3))))
+    for path in network.attention_paths:
+        linear = next(m for m in network.get_submodule(path).modules() if isinstance(m, nn.Linear))
+        linear.register_forward_pre_hook(lambda m, inputs: read.append((len(outputs), inputs[0])))
+    with torch.no_grad():
+        network(torch.randn(2, 3, 64, 96))
+    read_by_gates, read_at_the_end = [1, 3, 5, 7], [8 + ("stem" in text)]
+    assert [count for count, _ in read] == (read_by_gates if text == "concat-gap" else read_at_the_end)
+    for count, vector in read:
+        earlier = torch.cat(outputs[:count], dim=1)
+        torch.testing.assert_close(vector[:, : earlier.shape[1]], earlier)
+
+
+# ABN -----------------------------------------------------------------------------------------------------------------
+
+ABN = {
+    "att_layer3.0.conv1.weight": "stage.0.conv1.weight",
+    "att_layer3.0.conv2.weight": "stage.0.conv2.weight",
+    "att_layer3.0.downsample.0.weight": "stage.0.downsample.0.weight",
+    **batch_norm("att_layer3.0.bn1", "stage.0.bn1"),
+    **batch_norm("att_layer3.0.bn2", "stage.0.bn2"),
+    **batch_norm("att_layer3.0.downsample.1", "stage.0.downsample.1"),
+    **batch_norm("bn_att", "norm"),
+    "att_conv.weight": "to_classes.0.weight",
+    **batch_norm("bn_att2", "to_classes.1"),
+    "att_conv2.weight": "logits.weight",
+    "att_conv3.weight": "score.0.weight",
+    **batch_norm("bn_att3", "score.1"),
+}
+
+
+@pytest.mark.parametrize("name", ["abn_head", "abn_head_odd"])
+def test_the_branch_of_abn_equals_the_published_one(name: str) -> None:
+    golden = wide(name)
+    at = Place(4, 1, (1, 1, 1, 1), inputs=32, inner=64, channels=64, side=16, stride=2, num_classes=10)
+    branch = AttentionBranch(at)
+    # The published network for small images has 32 and 64 channels there.
+    branch.stage = nn.Sequential(
+        BasicBlock(32, 64, downsample=nn.Sequential(nn.Conv2d(32, 64, 1, bias=False), nn.BatchNorm2d(64)))
+    )
+    branch.double().eval()
+    fill(branch, golden, ABN)
+    x = golden["x"].requires_grad_()
+    scores: list[Tensor] = []
+    branch.score.register_forward_hook(lambda m, inputs, output: scores.append(output.detach()))
+    y, logits = branch(x)
+    assert logits is None
+    (y * golden["gy"]).sum().backward()
+    torch.testing.assert_close(y.detach(), golden["y_eval"], **TOLERANCE)
+    torch.testing.assert_close(scores[0], golden["att"], **TOLERANCE)
+    assert_gradient(x.grad, golden["gx_eval"])
+    branch.training = True  # the BatchNorms stay in eval mode, as in the stored logits
+    torch.testing.assert_close(branch(x)[1].detach(), golden["att_logits"], **TOLERANCE)
+    torch.testing.assert_close(branch.train()(x)[0].detach(), golden["y_train"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_abn_gives_both_logits_in_training_and_the_networks_in_evaluation(arch: str) -> None:
+    torch.manual_seed(0)
+    network = build_backbone(arch, "abn", num_classes=7)
+    logits, of_branch = network(torch.randn(2, 3, 75, 107))
+    assert logits.shape == of_branch.shape == (2, 7)
+    of_branch.sum().backward(retain_graph=True)
+    assert all(p.grad is None for p in network.layer4.parameters())  # the branch has its own copy
+    logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    assert [block.conv1.stride for block in network.branch.stage] == [(1, 1)] * len(network.layer4)
+    assert network.eval()(torch.randn(1, 3, 75, 107)).shape == (1, 7)
+    own, copy = network.layer4.state_dict(), network.branch.stage.state_dict()
+    assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in copy.items()}
+
+
+@pytest.mark.parametrize("name", ["abn", "concat-gap-classifier"])
+def test_what_is_of_a_classifier_is_refused_in_a_detector_in_one_line(name: str) -> None:
+    says = f"attention {name}: only a classifier has a place for it, not a detector; use none, se"
+    spec = AttentionSpec.parse(name)
+    for refuse in (lambda: build_backbone("resnet18", spec), lambda: check_backbone("resnet18", spec)):
+        with pytest.raises(ValueError) as caught:
+            refuse()
+        assert (
+            says in str(caught.value) and "\n" not in str(caught.value) and "abn" not in str(caught.value).split(";")[1]
+        )
+    check_backbone("resnet18", spec, num_classes=10)
+
+
+CLASSIFIERS = ["concat-gap-classifier", "concat-gap-classifier:stem=true", "abn"]
+
+
+@pytest.mark.parametrize("text", CLASSIFIERS)
+def test_a_classifiers_attention_in_one_graph_in_bfloat16_and_channels_last(text: str) -> None:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    network = off_its_start(build_backbone("resnet18", text, num_classes=7)).eval()
+    images = torch.randn(2, 3, 75, 107)
+    with torch.no_grad():
+        expected = network(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(images)
+        compiled = torch.compile(network, fullgraph=True, backend="aot_eager")(images)
+        last = network.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(compiled, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(last, expected, atol=1e-4, rtol=1e-4)
+    assert (half.float() - expected).abs().mean() < 0.03 * expected.abs().mean() + 1e-3
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network.train()(images)
+    sum(o.float().square().mean() for o in (outputs if isinstance(outputs, tuple) else (outputs,))).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
 # In the network ------------------------------------------------------------------------------------------------------
 
 # true parameters with 1000 classes of ResNet-18, -34, -50
@@ -260,6 +424,10 @@ PARAMS = {
     "hybrid:placement=all,channel=se,spatial=sse": (11778480, 21958648, 28087096),
     "pkcam": (11689588, 21797869, 25557249),
     "pkcam:excitation=se": (11820094, 22068587, 29890667),
+    "concat-gap": (12960232, 24407784, 67307304),
+    "concat-gap-classifier": (12673064, 23731496, 56492072),
+    "concat-gap-classifier:stem=true": (12705832, 23764264, 56623144),
+    "abn": (21607266, 36436066, 43584866),
 }
 
 
@@ -281,6 +449,7 @@ IN_BACKBONES = [
     "hybrid:channel=srm,spatial=sse,order=max",
     "pkcam",
     "pkcam:excitation=se",
+    "concat-gap",
 ]
 
 
