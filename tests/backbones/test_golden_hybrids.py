@@ -9,15 +9,16 @@ from __future__ import annotations
 import pytest
 import torch
 from places import off_its_start, place
-from test_attention_golden import load
+from test_attention_golden import load, set_state
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from backbones import build_backbone
 from backbones.attention import CATALOGUE
 from backbones.attention.abn import AttentionBranch
-from backbones.attention.emca import MultiscaleAggregation
+from backbones.attention.emca import DepthwiseAggregation, FullAggregation, LearnedAlignment, MultiscaleAggregation
 from backbones.attention.place import Place
+from backbones.counting import count_macs, count_params
 from backbones.resnet import AttentionBottleneck, check_backbone
 from backbones.spec import AttentionSpec
 
@@ -119,8 +120,7 @@ GC_TRANSFORMS = sum(2 * (2 * c * c // 16 + 3 * c // 16 + c) for c in (64, 128, 2
 )
 def test_options_have_the_parameters_that_their_equations_say(text: str, extra: int) -> None:
     with torch.device("meta"):
-        count = sum(p.numel() for p in build_backbone("resnet18", text, num_classes=1000).parameters())
-    assert count - 11689512 == extra
+        assert count_params(build_backbone("resnet18", text, num_classes=1000)) - 11689512 == extra
 
 
 # Hybrid --------------------------------------------------------------------------------------------------------------
@@ -415,6 +415,104 @@ def test_a_classifiers_attention_in_one_graph_in_bfloat16_and_channels_last(text
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
+# EMCA's ablations ----------------------------------------------------------------------------------------------------
+
+ABLATIONS = ["aggregation=depthwise", "aggregation=full", "alignment=learned", "aggregation=full,alignment=learned"]
+
+
+@pytest.mark.parametrize("name", ["emca_se_1N", "emca_eca_1N", "emca_srm_1N_derived"])
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_with_the_weights_of_the_published_form_is_the_published_form(name: str, ablation: str) -> None:
+    """Any W_m can be one weight a scale, any alignment tiling: then all numbers of the published module come out."""
+    golden = wide(name)
+    at = Place(3, 1, (1, 1, 1, 1), inputs=64, inner=64, channels=64, side=14, stride=1)
+    emca = CATALOGUE[f"emca-{name.split('_')[1]}"].build(at, **dict(AttentionSpec.parse(f"emca-se:{ablation}").options))
+    if "full" in ablation:
+        emca.mab = FullAggregation(3, 64)
+        emca.mab.weight.data = torch.cat([torch.eye(64) * w for w in golden["mab_w"].flatten()], dim=1)
+    elif "depthwise" in ablation:
+        emca.mab = DepthwiseAggregation(3, 64)
+        emca.mab.weight.data = golden["mab_w"].flatten().repeat(64, 1)
+    else:
+        emca.mab = MultiscaleAggregation(3)
+        emca.mab.weight.data = golden["mab_w"].flatten()
+    if "learned" in ablation:
+        emca.align = LearnedAlignment([32, 32, 64], 64)
+    emca.double().eval()
+    set_state(emca.excitation, golden)
+    x0, taps = golden["x0"], [golden["prev_0"], golden["prev_1"]]
+    with torch.no_grad():
+        aggregated = emca._aggregate([*taps, emca.excitation.squeeze(x0)])
+        output = emca(x0, torch.zeros_like(x0), list(taps))
+    torch.testing.assert_close(aggregated, golden["xa"], **TOLERANCE)
+    torch.testing.assert_close(output[:, ::4], golden["out_scale"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("excitation", ["se", "srm"])
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_every_ablation_starts_as_the_papers_choice(excitation: str, ablation: str) -> None:
+    torch.manual_seed(0)
+    chosen = off_its_start(build_backbone("resnet18", f"emca-{excitation}:coverage=i-1,N")).eval()
+    other = build_backbone("resnet18", f"emca-{excitation}:coverage=i-1,N,{ablation}").eval()
+    state = {key: value for key, value in chosen.state_dict().items() if ".mab." not in key}
+    missing = other.load_state_dict(state, strict=False).missing_keys
+    assert all(".mab." in key or ".align." in key for key in missing)
+    for stage in chosen.stages():
+        nn.init.constant_(stage[0].attention.mab.weight, 1 / stage[0].attention.mab.weight.numel())
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        for ours, expected in zip(other(images), chosen(images), strict=True):
+            torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+# For coverage 1,N: (R, C_0) of the four first blocks, and (vectors, C_j, C_0) of those that are narrower.
+REGIONS = {
+    "resnet18": ([(2, 64), (3, 128), (3, 256), (3, 512)], [(2, 64, 128), (2, 128, 256), (2, 256, 512)]),
+    "resnet34": ([(2, 64), (4, 128), (5, 256), (7, 512)], [(3, 64, 128), (4, 128, 256), (6, 256, 512)]),
+    "resnet50": (
+        [(2, 256), (4, 512), (5, 1024), (7, 2048)],
+        [(1, 64, 256), (3, 256, 512), (4, 512, 1024), (6, 1024, 2048)],
+    ),
+}
+
+
+@pytest.mark.parametrize("arch", REGIONS)
+def test_parameters_of_the_ablations(arch: str) -> None:
+    regions, narrower = REGIONS[arch]
+
+    def extra(ablation: str) -> int:
+        with torch.device("meta"):
+            ours, chosen = (build_backbone(arch, text) for text in (f"emca-eca:{ablation}", "emca-eca"))
+        return count_params(ours) - count_params(chosen)
+
+    scales = sum(r for r, _ in regions)
+    assert extra("aggregation=depthwise") == sum(r * c for r, c in regions) - scales
+    assert extra("aggregation=full") == sum(r * c * c for r, c in regions) - scales
+    assert extra("alignment=learned") == sum(n * c * c0 for n, c, c0 in narrower)
+    assert extra("coverage=0,0,aggregation=full,alignment=learned") == -scales  # nothing to aggregate or align
+
+
+@pytest.mark.parametrize("text", ["emca-se:aggregation=full", "emca-eca:aggregation=depthwise", "emca-srm"])
+def test_macs_of_the_aggregation(text: str) -> None:
+    """R a channel for one weight a scale and for depth-wise, R · C_0 for full; SRM has two vectors a map."""
+    regions = [(2, 64), (3, 128), (3, 256), (3, 512)]
+    name = text.partition(":")[0]
+    published = sum(scales * c for scales, c in regions) * (2 if "srm" in text else 1)
+    expected = sum(scales * c * c for scales, c in regions) if "full" in text else published
+    with torch.device("meta"):
+        ours, conv = (count_macs(build_backbone("resnet18", spec)) for spec in (text, name))
+    assert ours - conv == expected - published
+
+
+def test_a_spatial_gate_behind_emca() -> None:
+    x, shortcut = residual_and_shortcut()
+    for spatial in ("cbam", "sse", "bam"):
+        module = built(f"emca-se:coverage=0,0,spatial={spatial}")
+        scaled = x * module.excitation.excite(module.excitation.squeeze(x))[:, :, None, None]
+        expected = shortcut + scaled * torch.sigmoid(module.spatial(scaled))
+        torch.testing.assert_close(module(x, shortcut, []), expected)
+
+
 # In the network ------------------------------------------------------------------------------------------------------
 
 # true parameters with 1000 classes of ResNet-18, -34, -50
@@ -436,7 +534,7 @@ def test_parameters_of_three_depths(text: str) -> None:
     counts = []
     for arch in ("resnet18", "resnet34", "resnet50"):
         with torch.device("meta"):
-            counts.append(sum(p.numel() for p in build_backbone(arch, text, num_classes=1000).parameters()))
+            counts.append(count_params(build_backbone(arch, text, num_classes=1000)))
     assert tuple(counts) == PARAMS[text]
 
 
@@ -450,6 +548,8 @@ IN_BACKBONES = [
     "pkcam",
     "pkcam:excitation=se",
     "concat-gap",
+    "emca-srm:aggregation=depthwise,alignment=learned",
+    "emca-se:aggregation=full,spatial=sse,coverage=i-1,N",
 ]
 
 
