@@ -103,6 +103,17 @@ def test_every_form_of_gc(pooling: str, fusion: str) -> None:
     torch.testing.assert_close(module(x, shortcut, []), expected)
 
 
+@pytest.mark.parametrize("text", ["gc:placement=all", "gc:placement=all,pooling=mean"])
+def test_an_added_context_starts_as_the_plain_network(text: str) -> None:
+    torch.manual_seed(0)
+    plain, ours = build_backbone("resnet18", "none").eval(), build_backbone("resnet18", text).eval()
+    ours.load_state_dict(plain.state_dict(), strict=False)
+    images = torch.randn(1, 3, 75, 107)
+    with torch.no_grad():
+        for a, b in zip(ours(images), plain(images), strict=True):
+            assert torch.equal(a, b)
+
+
 # W1, W2, biases and LayerNorm's two: 2C·h + 3h + C, h = C/16
 GC_TRANSFORMS = sum(2 * (2 * c * c // 16 + 3 * c // 16 + c) for c in (64, 128, 256, 512))
 
@@ -578,7 +589,12 @@ def test_bfloat16_autocast_keeps_maps_in_bfloat16_and_near_float32(text: str) ->
         assert (ours.float() - expected).abs().mean() < 0.02 * expected.abs().mean() + 1e-3
 
 
-@pytest.mark.parametrize("text", IN_BACKBONES)
+COMPILED_FAST = ("hybrid", "pkcam", "concat-gap", "emca-se:aggregation=full,spatial=sse,coverage=i-1,N")
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(t, marks=() if t in COMPILED_FAST else pytest.mark.slow) for t in IN_BACKBONES]
+)
 def test_one_graph_and_channels_last_give_the_same_maps(text: str) -> None:
     torch.compiler.reset()
     torch.manual_seed(0)
