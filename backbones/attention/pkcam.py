@@ -25,7 +25,8 @@ class PreviousKnowledge(nn.Module):
     output          shortcut + residual ⊗ (1 + s)
 
     The x_r are the means of the last block of each earlier stage (its residual branch; of stage 0 the stem's map),
-    oldest first, tiled to C, and then F. `local` and `global` are two gates with weights of their own.
+    oldest first, tiled to C, and then F. `local` and `global` are two gates with weights of their own. The published
+    class also has weights that take no part; they are left out.
     """
 
     def __init__(self, place: Place, excitation: type[SigmoidGate]) -> None:
