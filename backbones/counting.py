@@ -115,7 +115,7 @@ def _average_pool(module: nn.Module, x: Tensor, y: Tensor) -> int:
 
 def _aggregation(module: nn.Module, x: Tensor, y: Tensor) -> int:
     assert isinstance(module, MultiscaleAggregation)
-    return y.numel() * module.weight.numel()
+    return y.numel() * module.weight.shape[-1]
 
 
 RULES: dict[type, Rule] = {

@@ -71,7 +71,8 @@ class AttentionResNet(ResNet):
 
     forward: [B, 3, H, W], float, normalised as for ImageNet, any H and W from 32 up (a map has ceil(H / stride) rows)
         without `num_classes`   -> the maps of `levels`: [B, channels[k], ceil(H / strides[k]), ceil(W / strides[k])]
-        with `num_classes`      -> logits [B, num_classes]
+        with `num_classes`      -> logits [B, num_classes]; with an attention that has logits of its own (abn), in train
+                                   mode both: (logits, the attention's logits)
 
     places              the stem and every block
     attention_paths     the names of the modules that sit in a seat; they begin the names of attention's weights
@@ -85,21 +86,24 @@ class AttentionResNet(ResNet):
         self.is_classifier = num_classes is not None
         if not self.is_classifier:
             del self.avgpool, self.fc
-        self.places = all_places(depths, block.expansion)
+        self.places = all_places(depths, block.expansion, num_classes)
         channels = {place.stage: place.channels for place in self.places}
         self.levels = levels
         self.channels = tuple(channels[level - 1] for level in levels)
         self.strides = tuple(2**level for level in levels)
 
         self._empty_seats()
-        seat, modules = CATALOGUE[attention.name].seat, attention_modules(arch, attention)
+        seat, modules = CATALOGUE[attention.name].seat, attention_modules(arch, attention, num_classes)
         for place, module in modules.items():
             self._seat(seat, place, module)
         self.attention_paths = tuple(seat.path(place) for place in modules)
+        self.output_squeeze = GlobalMean() if seat.reads_outputs else None
         self.replaced = tuple(modules) if seat.replaces_convolution else ()
 
     def _empty_seats(self) -> None:
         self.stem_squeeze: nn.Module | None = None
+        self.branch: nn.Module | None = None
+        self.merge: nn.Module | None = None
         for stage in self.stages():
             for block in stage.children():
                 assert isinstance(block, (AttentionBasicBlock, AttentionBottleneck))
@@ -113,6 +117,8 @@ class AttentionResNet(ResNet):
         setattr(parent, name, module)
         if seat is Seat.INNER:
             parent.inner_squeeze = GlobalMean()
+        if seat is Seat.CLASSIFIER_VECTOR and module.reads_stem:
+            self.stem_squeeze = GlobalMean()
         if seat is Seat.CONVOLUTION_NORM_RELU:
             setattr(parent, place.norm, nn.Identity())
             parent.inner_relu = nn.Identity()
@@ -123,13 +129,19 @@ class AttentionResNet(ResNet):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         taps: Taps = [] if self.stem_squeeze is None else [self.stem_squeeze(x)]
-        maps = {}
+        maps, logits_of_branch = {}, None
         for level, stage, stage_attention in zip(LEVELS, self.stages(), self.stage_attention, strict=True):
+            if self.branch is not None and level == LEVELS[-1]:
+                x, logits_of_branch = self.branch(x)
             for block in stage:
+                if self.output_squeeze is not None and block is not self.layer1[0]:
+                    taps.append(self.output_squeeze(x))
                 x = block(x, taps)
             x = maps[level] = stage_attention(x)
         if self.is_classifier:
-            return self.fc(torch.flatten(self.avgpool(x), 1))
+            vector = torch.flatten(self.avgpool(x), 1)
+            logits = self.fc(vector if self.merge is None else self.merge(vector, taps))
+            return logits if logits_of_branch is None else (logits, logits_of_branch)
         return tuple(maps[level] for level in self.levels)
 
 
@@ -152,18 +164,23 @@ def build_backbone(
     return AttentionResNet(arch, spec, tuple(levels), num_classes)
 
 
-def attention_modules(arch: str, attention: AttentionSpec) -> dict[Place, nn.Module]:
+def attention_modules(arch: str, attention: AttentionSpec, num_classes: int | None = None) -> dict[Place, nn.Module]:
     """The modules of this attention, by their places in this network."""
     block, depths = ARCHITECTURES[arch]
     entry = CATALOGUE[attention.name]
+    if entry.seat.is_of_classifier and num_classes is None:
+        others = ", ".join(name for name, other in CATALOGUE.items() if not other.seat.is_of_classifier)
+        raise ValueError(f"attention {attention}: only a classifier has a place for it, not a detector; use {others}")
     try:
-        return entry.modules(all_places(depths, block.expansion), attention.placement, dict(attention.options))
+        return entry.modules(
+            all_places(depths, block.expansion, num_classes), attention.placement, dict(attention.options)
+        )
     except ValueError as error:
         raise ValueError(f"attention {attention} in {arch}: {error}") from None
 
 
-def check_backbone(arch: str, attention: AttentionSpec) -> None:
-    """Raises a one-line ValueError, with what would be right, where the two do not exist or not go together."""
+def check_backbone(arch: str, attention: AttentionSpec, num_classes: int | None = None) -> None:
+    """Raises a one-line ValueError, with what would be right, where they do not exist or not go together."""
     check_name("arch", arch, ARCHS)
     with torch.device("meta"):  # shapes only: this takes milliseconds
-        attention_modules(arch, attention)
+        attention_modules(arch, attention, num_classes)

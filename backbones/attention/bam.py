@@ -24,16 +24,21 @@ class BottleneckAttention(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(hidden, channels),
         )
-        self.spatial = nn.Sequential(
-            *(nn.Conv2d(channels, hidden, kernel_size=1), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)),
-            *dilated(hidden, dilation),
-            *dilated(hidden, dilation),
-            nn.Conv2d(hidden, 1, kernel_size=1),
-        )
+        self.spatial = dilated_score(channels, hidden, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]"""
         return torch.addcmul(x, x, torch.sigmoid(self.channel(x)[:, :, None, None] * self.spatial(x)))
+
+
+def dilated_score(channels: int, hidden: int, dilation: int) -> nn.Sequential:
+    """BAM's spatial logit, [B, C, H, W] -> [B, 1, H, W]."""
+    return nn.Sequential(
+        *(nn.Conv2d(channels, hidden, kernel_size=1), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)),
+        *dilated(hidden, dilation),
+        *dilated(hidden, dilation),
+        nn.Conv2d(hidden, 1, kernel_size=1),
+    )
 
 
 def dilated(channels: int, dilation: int) -> tuple[nn.Module, ...]:

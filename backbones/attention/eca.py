@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from backbones.attention.gate import ChannelGate
+from backbones.attention.gate import SigmoidGate
 from backbones.attention.place import Place
 
 
-class EfficientChannelAttention(ChannelGate):
-    """z = sigmoid(conv1d_k(mean(x))) along the channels; no fully connected layer, k weights in all."""
+class EfficientChannelAttention(SigmoidGate):
+    """z = sigmoid(conv1d_k(mean(x))) along the channels; no fully connected layer, k weights in all.
 
-    def __init__(self, place: Place) -> None:
+    kernel      k; `auto` grows with the channels, as published. The paper also tries 3, 5, 7 and 9 everywhere.
+    """
+
+    def __init__(self, place: Place, *, kernel: Literal["auto", "3", "5", "7", "9"] = "auto") -> None:
         super().__init__(place)
-        k = kernel_size(place.channels)
+        k = kernel_size(place.channels) if kernel == "auto" else int(kernel)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
 
-    def excite(self, squeezed: Tensor) -> Tensor:
-        return torch.sigmoid(self.conv(squeezed.unsqueeze(1)).squeeze(1))
+    def logits(self, squeezed: Tensor) -> Tensor:
+        return self.conv(squeezed.unsqueeze(1)).squeeze(1)
 
 
 def kernel_size(channels: int) -> int:

@@ -64,7 +64,7 @@ class FrequencySqueeze(nn.Module):
         """[16] -> [C, size]: what the pixels of a row (or column) of this size count for each channel's coefficient."""
         weights = cosines(frequency, self.side)
         if size != self.side:
-            weights = weights @ averaging(size, self.side, frequency.device)
+            weights = weights @ averaging(size, self.side, frequency.device).to(weights.dtype)
         return weights.repeat_interleave(self.channels_of_group, dim=0)
 
 

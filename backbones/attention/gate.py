@@ -52,6 +52,17 @@ class ChannelGate(nn.Module):
         return add_scaled(shortcut, residual, self.excite(self.squeeze(residual)))
 
 
+class SigmoidGate(ChannelGate):
+    """A channel gate z = sigmoid(logits(squeeze(x))). The subclass gives `logits`."""
+
+    def logits(self, squeezed: Tensor) -> Tensor:
+        """What `squeeze` gave -> [B, C]."""
+        raise NotImplementedError
+
+    def excite(self, squeezed: Tensor) -> Tensor:
+        return torch.sigmoid(self.logits(squeezed))
+
+
 def add_scaled(shortcut: Tensor, residual: Tensor, gate: Tensor) -> Tensor:
     """shortcut + residual ⊗ gate in one pass over the maps; gate is [B, C]."""
     # Statistics may be kept in float32 under autocast; a float32 gate would silently widen the whole map.

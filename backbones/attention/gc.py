@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
-from backbones.attention.gate import Taps, reduced
+from backbones.attention.gate import GlobalMean, Taps, add_scaled, reduced
 from backbones.attention.place import Place
 
 
 class GlobalContext(nn.Module):
-    """y = x + W2 ReLU(LayerNorm(W1 Σ_p softmax_p(w·x_p) x_p)): one context vector, added at every position p."""
+    """One context vector c = Σ_p softmax_p(w·x_p) x_p, transformed, changes x alike at every position p.
 
-    def __init__(self, place: Place, *, reduction: int = 16) -> None:
+    t(c) = W2 ReLU(LayerNorm(W1 c)), W1 [C/r, C], W2 [C, C/r], with biases
+
+    pooling     attention: as above; mean: c is the mean of x, without weights
+    fusion      add: y = x + t(c);   scale: y = x ⊗ sigmoid(t'(c));   both: y = x ⊗ sigmoid(t'(c)) + t(c)
+
+    W2 starts at zero, as published: `add` begins as the plain network, the others with every gate at 1/2.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        reduction: int = 16,
+        pooling: Literal["attention", "mean"] = "attention",
+        fusion: Literal["add", "scale", "both"] = "add",
+    ) -> None:
         super().__init__()
         channels, hidden = place.channels, reduced(place.channels, reduction)
-        self.mask = nn.Conv2d(channels, 1, kernel_size=1)
-        last = nn.Linear(hidden, channels)
-        # As published, the context starts at zero, so that the network begins as the plain ResNet.
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.transform = nn.Sequential(nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.ReLU(inplace=True), last)
+        self.mask = nn.Conv2d(channels, 1, kernel_size=1) if pooling == "attention" else None
+        self.mean = GlobalMean()
+        self.scale = transform(channels, hidden) if fusion != "add" else None
+        self.transform = transform(channels, hidden) if fusion != "scale" else None
 
     def forward(self, residual: Tensor, shortcut: Tensor, taps: Taps) -> Tensor:
-        weights = self.mask(residual).flatten(2).softmax(2)  # [B, 1, HW]
-        context = (residual.flatten(2) @ weights.transpose(1, 2).to(residual.dtype)).squeeze(2)  # [B, C]
-        return residual + shortcut + self.transform(context).to(residual.dtype)[:, :, None, None]
+        context = self._context(residual)
+        if self.scale is None:
+            total = residual + shortcut
+        else:
+            total = add_scaled(shortcut, residual, torch.sigmoid(self.scale(context)))
+        if self.transform is None:
+            return total
+        return total + self.transform(context).to(residual.dtype)[:, :, None, None]
+
+    def _context(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C]"""
+        if self.mask is None:
+            return self.mean(x)
+        weights = self.mask(x).flatten(2).softmax(2)  # [B, 1, HW]
+        return (x.flatten(2) @ weights.transpose(1, 2).to(x.dtype)).squeeze(2)
+
+
+def transform(channels: int, hidden: int) -> nn.Sequential:
+    last = nn.Linear(hidden, channels)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.ReLU(inplace=True), last)

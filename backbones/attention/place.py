@@ -21,6 +21,7 @@ class Place:
     channels        channels of the block's output
     side            rows (and columns) of the block's output in a 224-pixel image
     stride          of the 3x3 convolution
+    num_classes     of the network, None where it gives maps
     """
 
     stage: int
@@ -31,6 +32,7 @@ class Place:
     channels: int
     side: int
     stride: int
+    num_classes: int | None = None
 
     @property
     def is_last_block(self) -> bool:
@@ -39,6 +41,12 @@ class Place:
     @property
     def is_bottleneck(self) -> bool:
         return self.channels != self.inner
+
+    @property
+    def up_to_here(self) -> tuple[Place, ...]:
+        """The blocks of the network from the first to this one."""
+        blocks = all_places(self.depths, self.channels // self.inner)[1:]
+        return tuple(place for place in blocks if (place.stage, place.block) <= (self.stage, self.block))
 
     @property
     def convolution(self) -> str:
@@ -54,14 +62,15 @@ class Place:
         return {"all": True, "first": self.block == 1, "last": self.is_last_block}[placement]
 
 
-def all_places(depths: tuple[int, ...], expansion: int) -> tuple[Place, ...]:
+def all_places(depths: tuple[int, ...], expansion: int, num_classes: int | None = None) -> tuple[Place, ...]:
     """The stem, then every block in the order of the network; a block gives `expansion` times its inner channels."""
     channels = STAGE_WIDTHS[0]
-    places = [Place(0, 1, depths, channels, channels, channels, STEM_SIDE, stride=1)]
+    places = [Place(0, 1, depths, channels, channels, channels, STEM_SIDE, 1, num_classes)]
     for stage, (inner, depth) in enumerate(zip(STAGE_WIDTHS, depths, strict=True), start=1):
         for block in range(1, depth + 1):
             inputs = channels if expansion == 1 else inner  # a bottleneck's 1x1 has narrowed it already
             channels = inner * expansion
             stride = 2 if stage > 1 and block == 1 else 1
-            places.append(Place(stage, block, depths, inputs, inner, channels, STEM_SIDE >> (stage - 1), stride))
+            side = STEM_SIDE >> (stage - 1)
+            places.append(Place(stage, block, depths, inputs, inner, channels, side, stride, num_classes))
     return tuple(places)

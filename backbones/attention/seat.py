@@ -27,6 +27,9 @@ class Seat(Enum):
     What is built for the stem (stage 0) is called with its map, and its answer is the first tap. None: plain addition.
     """
 
+    EARLIER_OUTPUTS = "on the residual branch, fed with the outputs of all earlier blocks"
+    """The same; `taps` holds the mean [B, C_j] of each earlier block's output, oldest first; it only reads them."""
+
     CONVOLUTION = "in place of the 3x3 convolution"
     """forward([B, inputs, h, w]) -> [B, inner, ceil(h / stride), ceil(w / stride)]; BatchNorm and ReLU follow"""
 
@@ -39,6 +42,23 @@ class Seat(Enum):
     AFTER_STAGE = "after a stage"
     """The same, after the last block of a stage; the maps that the backbone gives are the attended ones."""
 
+    BEFORE_LAST_STAGE = "before the last stage of a classifier"
+    """forward([B, C, H, W]) -> the same for the last stage, and in train mode logits [B, num_classes], else None"""
+
+    CLASSIFIER_VECTOR = "before the last layer of a classifier"
+    """forward([B, C], taps) -> [B, C]: the mean of the last map, and of all earlier blocks' outputs, oldest first.
+    Its attribute `reads_stem` says whether the mean of the stem's map comes before them.
+    """
+
+    @property
+    def is_of_classifier(self) -> bool:
+        """It exists only in a network with `num_classes`."""
+        return self in (Seat.BEFORE_LAST_STAGE, Seat.CLASSIFIER_VECTOR)
+
+    @property
+    def reads_outputs(self) -> bool:
+        return self in (Seat.EARLIER_OUTPUTS, Seat.CLASSIFIER_VECTOR)
+
     @property
     def replaces_convolution(self) -> bool:
         return self in (Seat.CONVOLUTION, Seat.CONVOLUTION_NORM_RELU)
@@ -47,6 +67,10 @@ class Seat(Enum):
         """The module's name in the network, which begins all its weights' names: `layer1.0.attention`."""
         if place.stage == 0:
             return "stem_squeeze"
+        if self is Seat.BEFORE_LAST_STAGE:
+            return "branch"
+        if self is Seat.CLASSIFIER_VECTOR:
+            return "merge"
         if self is Seat.AFTER_STAGE:
             return f"stage_attention.{place.stage - 1}"
         if self.replaces_convolution:

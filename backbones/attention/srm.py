@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from backbones.attention.gate import ChannelGate
+from backbones.attention.gate import SigmoidGate
 from backbones.attention.norm import VectorBatchNorm
 from backbones.attention.place import Place
 
@@ -26,7 +26,7 @@ class MeanAndStd(nn.Module):
         return torch.stack((mean.flatten(1), torch.sqrt(variance + 1e-5)), dim=2)
 
 
-class StyleRecalibration(ChannelGate):
+class StyleRecalibration(SigmoidGate):
     """z = sigmoid(BN(Σ_s cfc[c, s] · style[c, s])), the style of a channel being its (mean, standard deviation)."""
 
     make_squeeze = MeanAndStd
@@ -36,6 +36,6 @@ class StyleRecalibration(ChannelGate):
         self.cfc = nn.Parameter(torch.zeros(place.channels, 2))  # zero as published: every gate starts at 1/2
         self.bn = VectorBatchNorm(place.channels, "SRM")
 
-    def excite(self, squeezed: Tensor) -> Tensor:
+    def logits(self, squeezed: Tensor) -> Tensor:
         style = (squeezed * self.cfc).sum(2)
-        return torch.sigmoid(self.bn(style.to(self.bn.weight.dtype)))  # squeezed is float32 also in a bfloat16 network
+        return self.bn(style.to(self.bn.weight.dtype))  # squeezed is float32 also in a bfloat16 network

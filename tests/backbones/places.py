@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from backbones.attention import CATALOGUE
 from backbones.attention.place import Place
 from backbones.resnet import AttentionResNet
+
+GIVE_MAPS = tuple(name for name, entry in CATALOGUE.items() if not entry.seat.is_of_classifier)
 
 
 def place(channels: int, side: int = 14, stride: int = 1, inner: int | None = None) -> Place:

@@ -11,7 +11,7 @@ from places import place
 from torch import Tensor, nn
 
 from backbones.attention import CATALOGUE
-from backbones.attention.emca import Emca
+from backbones.attention.emca import Emca, MultiscaleAggregation
 from backbones.attention.gate import ChannelGate
 from backbones.attention.seat import Seat
 
@@ -98,7 +98,7 @@ def test_emca_equals_the_reference_in_every_step(name: str, residual_gate: bool)
     excitation = CATALOGUE[EMCA[name]].build(place(64)).excitation.eval()
     assert isinstance(excitation, ChannelGate)
     set_state(excitation, golden)
-    emca = Emca(excitation, scales=3, is_tapped=False, keeps_taps=False, residual_gate=residual_gate)
+    emca = Emca(excitation, MultiscaleAggregation(3), is_tapped=False, keeps_taps=False, residual_gate=residual_gate)
     emca.mab.weight.data = golden["mab_w"].flatten()
     x0, taps = golden["x0"], [golden["prev_0"], golden["prev_1"]]
     with torch.no_grad():

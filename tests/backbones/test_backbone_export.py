@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from places import off_its_start
+from places import GIVE_MAPS, off_its_start
 from torch import nn
 
 from backbones import build_backbone
-from backbones.attention import CATALOGUE
 
 FAST = ("emca-srm",)  # aggregation, statistics and a local gate in one; the others take the same road
-EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CATALOGUE]
+EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in GIVE_MAPS]
 
 
 def off_its_starting_values(attention: str) -> nn.Module:
@@ -26,7 +25,7 @@ def fresh_compiler() -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("attention", CATALOGUE)
+@pytest.mark.parametrize("attention", GIVE_MAPS)
 def test_no_graph_break(attention: str) -> None:
     backbone = off_its_starting_values(attention)
     images = torch.randn(2, 3, 64, 64)

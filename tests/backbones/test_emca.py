@@ -8,7 +8,8 @@ from places import place
 from torch import Tensor, nn
 
 from backbones import build_backbone
-from backbones.attention.emca import Emca, MultiscaleAggregation, coverage_region
+from backbones.attention.emca import Emca, MultiscaleAggregation, places_read
+from backbones.attention.place import all_places
 from backbones.attention.srm import MeanAndStd, StyleRecalibration
 
 ATTENTIONS = ("emca-se", "emca-eca", "emca-srm")
@@ -36,7 +37,8 @@ def mabs(backbone: nn.Module) -> list[MultiscaleAggregation]:
 @pytest.mark.parametrize(("arch", "coverage"), REGIONS)
 def test_each_stage_reads_its_coverage_region(arch: str, coverage: str) -> None:
     expected = REGIONS[arch, coverage]
-    assert [coverage_region(stage, DEPTHS[arch], coverage) for stage in (1, 2, 3, 4)] == expected
+    firsts = [at for at in all_places(DEPTHS[arch], 1) if at.stage and at.block == 1]
+    assert [1 + len(places_read(at, coverage)) for at in firsts] == expected
     read: list[int] = []
     with torch.device("meta"):
         backbone = build_backbone(arch, f"emca-se:coverage={coverage}")
@@ -101,7 +103,7 @@ def test_aggregation_by_hand() -> None:
 @pytest.mark.parametrize("residual_gate", [False, True])
 def test_the_gate_is_z_or_1_plus_z(residual_gate: bool) -> None:
     excitation = StyleRecalibration(place(4))
-    emca = Emca(excitation, 1, is_tapped=False, keeps_taps=False, residual_gate=residual_gate).eval()
+    emca = Emca(excitation, None, is_tapped=False, keeps_taps=False, residual_gate=residual_gate).eval()
     residual, shortcut = torch.randn(2, 4, 5, 5), torch.randn(2, 4, 5, 5)
     z = 0.5  # SRM's style weights start at zero: sigmoid(0)
     expected = shortcut + residual * (1 + z if residual_gate else z)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from network_pieces import ANCHORS, lively, tiny
+from places import GIVE_MAPS
 from torch import nn
 from toys import TOYS
 
@@ -16,7 +17,7 @@ def norms(network):
     return [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-@pytest.mark.parametrize("attention", CATALOGUE)
+@pytest.mark.parametrize("attention", GIVE_MAPS)
 def test_folding_changes_nothing_but_the_number_of_operations(attention):
     torch.manual_seed(0)
     network = lively(YOLOv3(build_backbone("resnet18", attention), 3, ANCHORS, 0.125)).eval()
