@@ -167,3 +167,12 @@ def check_backbone(arch: str, attention: AttentionSpec) -> None:
     check_name("arch", arch, ARCHS)
     with torch.device("meta"):  # shapes only: this takes milliseconds
         attention_modules(arch, attention)
+
+
+def goes_with(arch: str, attention: AttentionSpec) -> bool:
+    """Whether this network can have this attention."""
+    try:
+        check_backbone(arch, attention)
+    except ValueError:
+        return False
+    return True

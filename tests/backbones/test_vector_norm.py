@@ -8,7 +8,13 @@ import torch
 from backbones import build_backbone
 
 
-@pytest.mark.parametrize(("attention", "name"), [("srm", "SRM"), ("emca-srm", "SRM"), ("bam", "BAM")])
+@pytest.mark.parametrize(
+    ("attention", "name"),
+    [
+        *(("srm", "SRM"), ("emca-srm", "SRM"), ("bam", "BAM"), ("sk", "sk"), ("splat", "splat")),
+        *(("ge-theta", "ge-theta"), ("ge-plus", "ge-theta and ge-plus")),
+    ],
+)
 def test_one_image_a_step_is_answered_in_one_line_that_says_what_to_change(attention: str, name: str) -> None:
     backbone = build_backbone("resnet18", attention).train()
     with pytest.raises(ValueError) as caught:
