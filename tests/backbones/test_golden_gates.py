@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from places import place
+from places import off_its_start, place, smallest
 from torch import Tensor, nn
 
 from backbones import build_backbone
@@ -18,10 +18,11 @@ from backbones.attention import CATALOGUE
 from backbones.attention.place import Place
 from backbones.counting import count_params
 from backbones.profile import profile, select
+from backbones.resnet import AttentionResNet, check_backbone
+from backbones.spec import AttentionSpec
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "attention"
 NAMES = ("sa", "coordatt", "scse", "ge-minus", "ge-theta", "ge-plus", "epsa", "sk", "splat")
-SMALLEST = {name: "resnet50" if name == "epsa" else "resnet18" for name in NAMES}
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -184,3 +185,77 @@ def test_epsa_and_sa_cost_what_the_paper_prints() -> None:
     (epsa,) = (profile(v) for v in select("resnet50", "epsa", "all", None))
     (sa,) = (profile(v) for v in select("resnet50", "sa", "all", None))
     assert (round(epsa.params_M, 3), round(epsa.gflops, 3), round(sa.gflops, 3)) == (21.517, 3.373, 3.832)
+
+
+TRAINED = (*NAMES, "scse:combine=sum", "ge-minus:extent=2", "ge-theta:extent=4", "ge-plus:extent=8", "sk:groups=1")
+
+
+def seated(attention: str) -> tuple[AttentionResNet, list[nn.Module]]:
+    torch.manual_seed(0)
+    backbone = off_its_start(build_backbone(smallest(attention), attention))
+    return backbone, [backbone.get_submodule(path) for path in backbone.attention_paths]
+
+
+@pytest.mark.parametrize("attention", TRAINED)
+def test_it_trains_at_an_odd_size_also_in_bfloat16(attention: str) -> None:
+    backbone, modules = seated(attention)
+    images = torch.randn(2, 3, 75, 107)
+    for half in (False, True):
+        backbone.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = sum(m.float().square().mean() for m in backbone.train()(images))
+        loss.backward()
+        parameters = [p for module in modules for p in module.parameters()]
+        assert bool(parameters) == (not attention.startswith("ge-minus"))
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters)
+    with torch.no_grad():
+        assert all(m.isfinite().all() for m in backbone.eval()(images[:1]))
+
+
+@pytest.mark.parametrize("attention", TRAINED)
+def test_compiled_and_in_channels_last_it_gives_the_same(attention: str) -> None:
+    backbone, modules = seated(attention)
+    module, first = modules[0].eval(), backbone.places[1]
+    name = attention.partition(":")[0]
+    channels = first.inputs if CATALOGUE[name].seat.replaces_convolution else first.channels
+    x = torch.randn(2, channels, 15, 11)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        expected = attend(name, module, x)
+        torch.testing.assert_close(attend(name, compiled, x), expected)
+        last = attend(name, module, x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(last, expected, atol=1e-5, rtol=1e-5)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("arch", "attention", "says"),
+    [
+        ("resnet18", "epsa", "epsa takes the place of a bottleneck's 3x3: use resnet50, resnet101 or resnet152"),
+        ("resnet18", "sa:groups=48", "groups=48 do not cut 128 channels in equal halves: use a power of 2"),
+        ("resnet50", "sk:groups=48", "groups=48 do not divide 64 channels: use a power of 2, at most 64"),
+        ("resnet18", "sk:groups=128", "groups=128 do not divide 64 channels: use a power of 2, at most 64"),
+        ("resnet18", "scse:reduction=65", "reduction=65 leaves nothing of 64 channels: use 64 or less"),
+        ("resnet18", "ge-minus:extent=3", "unknown extent '3': did you mean"),
+    ],
+)
+def test_what_cannot_be_built_is_answered_in_one_line_before_it_is_built(arch: str, attention: str, says: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        check_backbone(arch, AttentionSpec.parse(attention))
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_gate_of_sa_starts_alike_and_its_groups_are_as_many_as_the_channels_allow() -> None:
+    x = torch.randn(1, 64, 5, 5)
+    module = CATALOGUE["sa"].build(place(64))
+    order = [i * 32 + j for j in range(32) for i in range(2)]
+    assert module.groups == 32
+    torch.testing.assert_close(attend("sa", module, x), x[:, order] * torch.sigmoid(torch.tensor(1.0)))
+
+
+def test_the_global_gather_averages_a_map_of_another_size_to_the_one_it_has_at_224_pixels() -> None:
+    torch.manual_seed(0)
+    module = CATALOGUE["ge-theta"].build(place(64, side=7)).eval()
+    x = torch.randn(2, 64, 7, 7)
+    large = x.repeat_interleave(2, 2).repeat_interleave(3, 3)
+    torch.testing.assert_close(module.gather(large), module.gather(x))
