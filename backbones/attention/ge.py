@@ -19,7 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from backbones.attention.gate import GlobalMean, Taps, add_scaled, reduced
+from backbones.attention.gate import Taps, reduced
+from backbones.attention.mean import MapMean
 from backbones.attention.norm import VectorBatchNorm
 from backbones.attention.place import Place
 
@@ -27,7 +28,7 @@ Extent = Literal["global", "2", "4", "8"]
 
 
 class GatherExcite(nn.Module):
-    """The gate of what `gather` gives: [B, C], or a smaller map [B, C, h, w]."""
+    """The gate of what `gather` gives: [B, C, 1, 1], or a smaller map [B, C, h, w]."""
 
     def __init__(self, gather: nn.Module) -> None:
         super().__init__()
@@ -37,17 +38,17 @@ class GatherExcite(nn.Module):
         return gathered
 
     def forward(self, residual: Tensor, shortcut: Tensor, taps: Taps) -> Tensor:
-        gate = torch.sigmoid(self.excite(self.gather(residual)))
-        if gate.dim() == 2:
-            return add_scaled(shortcut, residual, gate)
-        return torch.addcmul(shortcut, residual, repeated(gate, residual.shape[2], residual.shape[3]))
+        gate = torch.sigmoid(self.excite(self.gather(residual))).to(residual.dtype)
+        if gate.shape[2:] != (1, 1):
+            gate = repeated(gate, residual.shape[2], residual.shape[3])
+        return torch.addcmul(shortcut, residual, gate)
 
 
 class GatherExciteMinus(GatherExcite):
     """Windows averaged; no parameters."""
 
     def __init__(self, place: Place, *, extent: Extent = "global") -> None:
-        super().__init__(GlobalMean() if extent == "global" else window_mean(int(extent)))
+        super().__init__(MapMean() if extent == "global" else window_mean(int(extent)))
 
 
 class GatherExciteTheta(GatherExcite):
@@ -69,13 +70,11 @@ class GatherExcitePlus(GatherExciteTheta):
         self.down, self.up = pointwise(place.channels, hidden), pointwise(hidden, place.channels)
 
     def excite(self, gathered: Tensor) -> Tensor:
-        summaries = gathered if gathered.dim() == 4 else gathered[:, :, None, None]
-        mixed = self.up(torch.relu(self.down(torch.relu(summaries))))
-        return mixed if gathered.dim() == 4 else mixed.flatten(1)
+        return self.up(torch.relu(self.down(torch.relu(gathered))))
 
 
 class GlobalGather(nn.Module):
-    """[B, C, H, W] -> BN(Σ_hw w_c[h, w] · x_c[h, w]) [B, C], the kernel being the D x D map of a 224-pixel image.
+    """[B, C, H, W] -> BN(Σ_hw w_c[h, w] · x_c[h, w]) [B, C, 1, 1], the kernel being the D x D map of a 224-pixel image.
 
     A map of another size is averaged to D x D first, so that any image works; the publication has the one size.
     """
@@ -88,7 +87,8 @@ class GlobalGather(nn.Module):
         self.norm = VectorBatchNorm(channels, attention)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x if x.shape[2:] == (self.side, self.side) else self.resize(x)).flatten(1))
+        whole = x if x.shape[2:] == (self.side, self.side) else self.resize(x)
+        return self.norm(self.conv(whole).flatten(1))[:, :, None, None]
 
 
 class WholeMapConvolution(nn.Conv2d):
