@@ -21,7 +21,7 @@ from backbones import paper
 from backbones.attention import CATALOGUE
 from backbones.counting import count_macs, count_params
 from backbones.names import COVERAGES, PLACEMENTS, check_name
-from backbones.resnet import ARCHS, build_backbone
+from backbones.resnet import ARCHS, build_backbone, check_backbone, goes_with
 from backbones.spec import AttentionSpec, split
 from system.command import Parser, exit_status
 from system.files import write_text
@@ -85,8 +85,10 @@ class Profile:
 
 
 def variants(archs: Sequence[str] = ARCHS, attentions: Sequence[str] = tuple(CATALOGUE)) -> list[Variant]:
-    """Every placement and coverage that these attentions (as a person writes them) leave open, at each depth."""
-    return [Variant(arch, spec) for arch in archs for attention in attentions for spec in _choices(attention)]
+    """Every placement and coverage that these attentions (as a person writes them) leave open, at each depth that they
+    go with."""
+    every = (Variant(arch, spec) for arch in archs for attention in attentions for spec in _choices(attention))
+    return [v for v in every if goes_with(v.arch, v.spec, NUM_CLASSES)]
 
 
 def _choices(attention: str) -> Iterator[AttentionSpec]:
@@ -107,16 +109,17 @@ def select(arch: str | None, attention: str | None, placement: str | None, cover
             check_name(what, name, valid)
     archs = ARCHS if arch is None else (arch,)
     attentions = tuple(CATALOGUE) if attention is None else (attention,)
+    there = variants(archs, attentions)
+    if not there:
+        check_backbone(archs[0], next(_choices(attentions[0])), NUM_CLASSES)  # says why
     chosen = [
         v
-        for v in variants(archs, attentions)
+        for v in there
         if (placement is None or v.placement in (None, placement))
         and (coverage is None or v.coverage in (None, coverage))
     ]
     if not chosen:
-        placements, coverages = (
-            {getattr(v, k) for v in variants(archs, attentions)} for k in ("placement", "coverage")
-        )
+        placements, coverages = ({getattr(v, k) for v in there} for k in ("placement", "coverage"))
         is_placement = placement is not None and not placements & {None, placement}
         found, offered = ("placement", placements) if is_placement else ("coverage", coverages)
         raise ValueError(f"{attention} is not there with this {found}: use --{found} {' or '.join(sorted(offered))}")

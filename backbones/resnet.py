@@ -184,3 +184,12 @@ def check_backbone(arch: str, attention: AttentionSpec, num_classes: int | None 
     check_name("arch", arch, ARCHS)
     with torch.device("meta"):  # shapes only: this takes milliseconds
         attention_modules(arch, attention, num_classes)
+
+
+def goes_with(arch: str, attention: AttentionSpec, num_classes: int | None = None) -> bool:
+    """Whether this network can have this attention."""
+    try:
+        check_backbone(arch, attention, num_classes)
+    except ValueError:
+        return False
+    return True

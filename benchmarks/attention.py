@@ -16,8 +16,8 @@ import argparse
 import torch
 
 from backbones.attention import CATALOGUE
-from backbones.profile import Profile, Variant, median_seconds, profile
-from backbones.resnet import ARCHS, check_backbone
+from backbones.profile import NUM_CLASSES, Profile, Variant, median_seconds, profile
+from backbones.resnet import ARCHS, goes_with
 from backbones.spec import AttentionSpec
 from system.command import count, names
 
@@ -45,12 +45,8 @@ def main() -> None:
 def in_all_blocks(arch: str, name: str, placement: str = "all") -> Variant | None:
     """None where this attention does not go with this network."""
     choice = placement if placement in CATALOGUE[name].placements else "first"
-    try:
-        spec = AttentionSpec.parse(name, {"placement": choice})
-        check_backbone(arch, spec)
-    except ValueError:
-        return None
-    return Variant(arch, spec)
+    spec = AttentionSpec.parse(name, {"placement": choice})
+    return Variant(arch, spec) if goes_with(arch, spec, NUM_CLASSES) else None
 
 
 def print_costs(chosen: list[Variant], costs: dict[Variant, Profile], times: dict[int, dict[Variant, float]]) -> None:

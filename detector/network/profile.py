@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from backbones.attention import CATALOGUE
 from backbones.counting import count_macs, count_params
-from backbones.resnet import ARCHS, check_backbone
+from backbones.resnet import ARCHS, check_backbone, goes_with
 from backbones.spec import AttentionSpec
 from detector.network.build import build_detector
 from detector.network.settings import NetworkSettings
@@ -42,7 +42,7 @@ def table(attention: str, num_classes: int, size: int) -> str:
         "| backbone | width | params (M) | of it neck + heads | GFLOPs |",
         "|---|---|---|---|---|",
     ]
-    for arch in ARCHS:
+    for arch in (arch for arch in ARCHS if goes_with(arch, AttentionSpec.parse(attention))):
         for width in WIDTHS:
             row = cost(NetworkSettings(arch=arch, attention=attention, width=width), num_classes, size)
             params, added = row.params / 2**20, (row.params - row.backbone_params) / 2**20
@@ -59,8 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        for arch in ARCHS:  # here, because a fault found by the settings would take several lines
-            check_backbone(arch, AttentionSpec.parse(options.attention))
+        spec = AttentionSpec.parse(options.attention)
+        if not any(goes_with(arch, spec) for arch in ARCHS):
+            check_backbone(ARCHS[0], spec)  # says why, in one line
         print(table(options.attention, options.classes, options.size))
 
     return exit_status(work)

@@ -6,7 +6,8 @@ import torch
 
 from backbones.attention import CATALOGUE
 from backbones.attention.place import Place
-from backbones.resnet import AttentionResNet
+from backbones.resnet import ARCHS, AttentionResNet, goes_with
+from backbones.spec import AttentionSpec
 
 GIVE_MAPS = tuple(name for name, entry in CATALOGUE.items() if not entry.seat.is_of_classifier)
 
@@ -15,6 +16,11 @@ def place(channels: int, side: int = 14, stride: int = 1, inner: int | None = No
     """A first block of stage 3 in a ResNet-18, but as wide and as large as asked."""
     inner = inner or channels
     return Place(3, 1, (2, 2, 2, 2), inputs=inner, inner=inner, channels=channels, side=side, stride=stride)
+
+
+def smallest(attention: str) -> str:
+    """The smallest ResNet that this attention goes with."""
+    return next(arch for arch in ARCHS if goes_with(arch, AttentionSpec.parse(attention)))
 
 
 def off_its_start(backbone: AttentionResNet) -> AttentionResNet:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from places import GIVE_MAPS, off_its_start
+from places import GIVE_MAPS, off_its_start, smallest
 from torch import nn
 
 from backbones import build_backbone
@@ -17,7 +17,7 @@ EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for n
 
 def off_its_starting_values(attention: str) -> nn.Module:
     torch.manual_seed(0)
-    return off_its_start(build_backbone("resnet18", attention)).eval()
+    return off_its_start(build_backbone(smallest(attention), attention)).eval()
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,13 @@ from places import place
 from backbones.attention import CATALOGUE
 from backbones.attention.fca import FrequencySqueeze
 from backbones.attention.gate import ChannelGate
+from backbones.attention.seat import Seat
 from backbones.attention.srm import MeanAndStd
 
 GATES = [
-    name for name, entry in CATALOGUE.items() if entry.placements and isinstance(entry.build(place(64)), ChannelGate)
+    name
+    for name, entry in CATALOGUE.items()
+    if entry.seat is Seat.RESIDUAL and entry.placements and isinstance(entry.build(place(64)), ChannelGate)
 ]
 
 

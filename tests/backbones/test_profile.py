@@ -9,7 +9,8 @@ import pytest
 
 from backbones import paper
 from backbones.attention import CATALOGUE
-from backbones.profile import G, M, Variant, main, measure_fps, profile, select, table, variants
+from backbones.profile import NUM_CLASSES, G, M, Variant, main, measure_fps, profile, select, table, variants
+from backbones.resnet import ARCHS, goes_with
 from backbones.spec import AttentionSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,8 +62,13 @@ def test_the_papers_figures_stand_where_the_paper_prints_them() -> None:
 def test_every_variant_of_every_depth_has_one_row() -> None:
     rows = variants()
     with_coverage = [name for name, entry in CATALOGUE.items() if "coverage" in entry.options()]
-    per_depth = sum(5 if name in with_coverage else len(entry.placements) or 1 for name, entry in CATALOGUE.items())
-    assert len(rows) == len(set(rows)) == 5 * per_depth
+    expected = sum(
+        5 if name in with_coverage else len(entry.placements) or 1
+        for arch in ARCHS
+        for name, entry in CATALOGUE.items()
+        if goes_with(arch, AttentionSpec.parse(name), NUM_CLASSES)
+    )
+    assert len(rows) == len(set(rows)) == expected
     assert {(r.arch, r.attention, r.placement, r.coverage) for r in select("resnet18", "emca-se", "first", "1,N")} == {
         ("resnet18", "emca-se", "first", "1,N")
     }
@@ -75,6 +81,10 @@ def test_options_in_the_text_of_an_attention_narrow_its_rows_and_the_others_stan
     assert rows == [("emca-se", "first", "i-1,N")]
     figure = profile(select("resnet18", "fca:frequencies=low16", "all", None)[0]).printed(paper.PARAMS_M)
     assert figure is None  # the paper's rows are those of the default options
+
+
+def test_a_depth_that_an_attention_does_not_go_with_has_no_row() -> None:
+    assert [v.arch for v in select(None, "epsa", "all", None)] == ["resnet50", "resnet101", "resnet152"]
 
 
 def test_the_table_is_aligned_with_the_papers_figure_beside_ours() -> None:
@@ -118,6 +128,8 @@ def test_json_goes_to_a_file_beside_the_table(tmp_path: Path, capsys: pytest.Cap
         (["--attention", "emca-se", "--placement", "all"], "use --placement first"),
         (["--attention", "emca-se:coverage=0,0", "--coverage", "1,1"], "use --coverage 0,0"),
         (["--attention", "fca:frequencies=high16"], "did you mean"),
+        (["--arch", "resnet34", "--attention", "epsa"], "use resnet50, resnet101 or resnet152"),
+        (["--attention", "sk:groups=48"], "groups=48 do not divide 64 channels: use a power of 2, at most 64"),
         (["--arch", "resnet18", "--attention", "none", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
     ],
 )

@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
-from places import GIVE_MAPS, off_its_start
+from places import GIVE_MAPS, off_its_start, smallest
 
 from backbones import build_backbone
 from backbones.attention import CATALOGUE
-from backbones.attention.gate import PlainAdd
 from backbones.names import COVERAGES, PLACEMENTS
 from backbones.resnet import ARCHS
 
@@ -45,7 +44,7 @@ def test_maps_have_the_channels_and_strides_it_tells(arch: str, channels: tuple[
 
 @pytest.mark.parametrize("attention", GIVE_MAPS)
 def test_any_image_size_works(attention: str) -> None:
-    backbone = build_backbone("resnet18", attention).eval()
+    backbone = build_backbone(smallest(attention), attention).eval()
     with torch.no_grad():
         shapes = [tuple(m.shape[2:]) for m in backbone(torch.randn(1, 3, 65, 97))]
         tiny = [tuple(m.shape[2:]) for m in backbone(torch.randn(1, 3, 32, 32))]
@@ -61,17 +60,17 @@ def test_a_feature_extractor_carries_no_classifier() -> None:
 @pytest.mark.parametrize("attention", [name for name, entry in CATALOGUE.items() if entry.placements == PLACEMENTS])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_placement_says_which_blocks_carry_attention(attention: str, placement: str) -> None:
+    arch = "resnet50" if smallest(attention) == "resnet50" else "resnet34"
     with torch.device("meta"):
-        backbone = build_backbone("resnet34", f"{attention}:placement={placement}")
-    for stage in backbone.stages():
-        carries = [not isinstance(block.attention, PlainAdd) for block in stage]
-        expected = {"all": {*range(len(stage))}, "first": {0}, "last": {len(stage) - 1}}[placement]
-        assert carries == [k in expected for k in range(len(stage))]
+        backbone = build_backbone(arch, f"{attention}:placement={placement}")
+    chosen = {"all": range, "first": lambda depth: [0], "last": lambda depth: [depth - 1]}[placement]
+    blocks = [f"layer{s}.{b}" for s, stage in enumerate(backbone.stages(), start=1) for b in chosen(len(stage))]
+    assert [path.rpartition(".")[0] for path in backbone.attention_paths] == blocks
 
 
 @pytest.mark.parametrize("attention", GIVE_MAPS)
 def test_each_image_is_seen_alone_and_batch_size_1_works(attention: str) -> None:
-    backbone = off_its_start(build_backbone("resnet18", attention)).eval()
+    backbone = off_its_start(build_backbone(smallest(attention), attention)).eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         together, alone = backbone(images), backbone(images[1:])
@@ -81,7 +80,7 @@ def test_each_image_is_seen_alone_and_batch_size_1_works(attention: str) -> None
 
 @pytest.mark.parametrize("attention", GIVE_MAPS)
 def test_channels_last_gives_the_same_maps_and_stays_channels_last(attention: str) -> None:
-    backbone = off_its_start(build_backbone("resnet18", attention)).eval()
+    backbone = off_its_start(build_backbone(smallest(attention), attention)).eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         expected = backbone(images)
@@ -93,7 +92,7 @@ def test_channels_last_gives_the_same_maps_and_stays_channels_last(attention: st
 
 @pytest.mark.parametrize("attention", GIVE_MAPS)
 def test_bfloat16_autocast_trains_and_stays_near_float32(attention: str) -> None:
-    backbone = off_its_start(build_backbone("resnet18", attention))
+    backbone = off_its_start(build_backbone(smallest(attention), attention))
     images = torch.randn(4, 3, 64, 64)
     backbone.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -112,7 +111,7 @@ def test_bfloat16_autocast_trains_and_stays_near_float32(attention: str) -> None
 
 @pytest.mark.parametrize("attention", GIVE_MAPS)
 def test_weights_cast_to_bfloat16_stay_near_float32(attention: str) -> None:
-    backbone = off_its_start(build_backbone("resnet18", attention)).eval()
+    backbone = off_its_start(build_backbone(smallest(attention), attention)).eval()
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         full = backbone(images)

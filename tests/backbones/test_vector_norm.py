@@ -10,7 +10,11 @@ from backbones import build_backbone
 
 @pytest.mark.parametrize(
     ("attention", "name"),
-    [("srm", "SRM"), ("emca-srm", "SRM"), ("bam", "BAM"), ("ba", "BA-Net"), ("sb", "Shift-and-balance")],
+    [
+        *(("srm", "SRM"), ("emca-srm", "SRM"), ("bam", "BAM"), ("sk", "sk"), ("splat", "splat")),
+        *(("ba", "BA-Net"), ("sb", "Shift-and-balance")),
+        *(("ge-theta", "ge-theta"), ("ge-plus", "ge-theta and ge-plus")),
+    ],
 )
 def test_one_image_a_step_is_answered_in_one_line_that_says_what_to_change(attention: str, name: str) -> None:
     backbone = build_backbone("resnet18", attention).train()
