@@ -6,6 +6,8 @@ stem -> layer1 -> layer2 -> layer3 -> layer4
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -186,6 +188,7 @@ def check_backbone(arch: str, attention: AttentionSpec, num_classes: int | None 
         attention_modules(arch, attention, num_classes)
 
 
+@cache
 def goes_with(arch: str, attention: AttentionSpec, num_classes: int | None = None) -> bool:
     """Whether this network can have this attention."""
     try:
