@@ -352,10 +352,10 @@ def test_a_module_compiles_whole_and_keeps_channels_last(name: str) -> None:
     torch.manual_seed(0)
     torch.compiler.reset()
     at = place(64)
-    module = CATALOGUE[name].build(at).eval()
+    module = CATALOGUE[name].build(at).eval().double()  # two layouts sum in two orders: in double nothing comes of it
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.2)
-    x = torch.randn(2, 64, 9, 13)
+    x = torch.randn(2, 64, 9, 13, dtype=torch.double)
 
     def call(network: Callable[..., Tensor], x: Tensor) -> Tensor:
         if CATALOGUE[name].seat in (Seat.AFTER_BLOCK, Seat.AFTER_STAGE):
@@ -368,7 +368,7 @@ def test_a_module_compiles_whole_and_keeps_channels_last(name: str) -> None:
         last = call(module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last))
     torch.testing.assert_close(compiled, expected)
     assert last.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(last, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(last, expected)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
