@@ -22,11 +22,11 @@ from detector.export.calibration import calibration_frames, checking_frames, net
 from detector.export.graph import ImagesToBoxes, halve_weights, save_openvino, to_openvino, write_onnx
 from detector.export.quantise import Inputs, quantise_onnx, quantise_openvino
 from detector.inference.backend import open_backend
-from detector.inference.card import Card, WeightsError
+from detector.inference.card import Card
 from detector.inference.predictor import Image, Predictor
 from detector.inference.runtimes import ExportedBackend
 from detector.inference.trained import load_trained
-from detector.inference.weights import FOLDER, weights_argument
+from detector.inference.weights import FOLDER, WeightsError, weights_argument
 from system.command import Parser, exit_status
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}

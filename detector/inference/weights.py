@@ -7,9 +7,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.inference.card import WeightsError
-
 FOLDER = Path(__file__).parents[2] / "weights"  # README.md there is their card
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

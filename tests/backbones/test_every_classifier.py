@@ -1,4 +1,4 @@
-"""Every attention of the catalogue in a classifier: it trains, in half precision too, whatever the size of the image."""
+"""Every attention of the catalogue in a classifier: it trains, in half precision too, at an odd size of the image."""
 
 from __future__ import annotations
 

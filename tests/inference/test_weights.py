@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from detector.inference import weights
-from detector.inference.card import WeightsError
-from detector.inference.weights import SHIPPED, Shipped, default_weights, weights_path
+from detector.inference.weights import SHIPPED, Shipped, WeightsError, default_weights, weights_path
 
 
 @pytest.fixture()
