@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from system.files import write_bytes
+
 MEND = "copy or download it again"
+JPEG_QUALITY = 92
 
 
 class ImageError(ValueError):
@@ -20,19 +23,37 @@ def read_image(path: str | Path, upright: bool = False) -> np.ndarray:
 
     `upright` obeys a camera's "turn me" mark; off for labelled images, as labels are in stored pixels.
     """
-    data = Path(path).read_bytes()
+    return decode_image(Path(path).read_bytes(), str(path), upright)
+
+
+def decode_image(data: bytes, where: str, upright: bool = False) -> np.ndarray:
+    """As `read_image`, of a file's content; `where` it comes from opens the message of an error."""
     if (data.startswith(b"\x89PNG") and b"IEND" not in data[-64:]) or (
         data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-1024:]
     ):
-        raise ImageError(f"{path}: the image file is cut short ({len(data)} bytes); copy or download it again")
+        raise ImageError(f"{where}: the image file is cut short ({len(data)} bytes); {MEND}")
     flags = cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except (cv2.error, MemoryError) as fault:  # a header that promises more than OpenCV, or this machine, takes
-        raise ImageError(f"{path}: not an image that can be decoded ({_reason(fault)}); {MEND}") from None
+        raise ImageError(f"{where}: not an image that can be decoded ({_reason(fault)}); {MEND}") from None
     if image is None:
-        raise ImageError(f"{path}: not an image that can be decoded; {MEND}")
+        raise ImageError(f"{where}: not an image that can be decoded; {MEND}")
     return image
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """uint8 [h, w, 3] RGB into a file of the kind that its ending names, whole or not at all."""
+    suffix = Path(path).suffix.lower()
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix in (".jpg", ".jpeg") else []
+    try:
+        ok, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    except cv2.error:  # it knows no such ending
+        ok = False
+    if not ok:
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise ImageError(f"{path}: a picture of {size} cannot be saved so; use an ending such as .jpg or .png")
+    write_bytes(path, content.tobytes())
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -17,9 +17,9 @@ from detector.evaluation.charts import finished, precision_recall
 from detector.evaluation.evaluator import Evaluation, evaluate
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP
 from detector.inference.detections import Detections, to_labels
+from detector.inference.drawing import draw
 from detector.inference.pytorch import TorchBackend
 from detector.network.model import DetectionModel
-from detector.video.drawing import draw
 from training.distributed import World
 from training.task import Validation
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data.resize import Geometry
 from detector.inference.cores import thread_count
 from detector.inference.detections import Detections
+from detector.inference.thresholds import Threshold
 from detector.inference.weights import WeightsError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
@@ -36,7 +37,7 @@ class Backend(Protocol):
         """images [B, H, W, 3] RGB -> whatever `finish` understands."""
         ...
 
-    def finish(self, outputs: Any, geometries: Sequence[Geometry], conf: float, iou: float) -> list[Detections]:
+    def finish(self, outputs: Any, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
         """Outputs of `run` -> detections in pixels of the original images."""
         ...
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from data.resize import Geometry
 from detector.inference.detections import Detections
 from detector.inference.suppression import CANDIDATES, LIMIT, suppress
+from detector.inference.thresholds import Threshold, lowest
 
 if TYPE_CHECKING:
     from detector.network.model import DetectionModel
@@ -20,15 +21,18 @@ def detect(
     network: DetectionModel,
     outputs: Any,
     geometries: Sequence[Geometry],
-    conf: float,
+    conf: Threshold,
     iou: float,
     limit: int = LIMIT,
     candidates: int = CANDIDATES,
 ) -> list[Detections]:
     """Outputs of `network` -> detections in pixels of the B originals."""
     found = []
-    for image, geometry in zip(network.candidates(outputs, conf), geometries, strict=True):
+    for image, geometry in zip(network.candidates(outputs, lowest(conf)), geometries, strict=True):
         boxes, scores, labels = (part.cpu().numpy() for part in image)
+        if not isinstance(conf, float):  # before suppression, so that no box is averaged with what does not count
+            counts = scores > conf[labels]
+            boxes, scores, labels = boxes[counts], scores[counts], labels[counts]
         found.append(to_detections(boxes, scores, labels, geometry, iou, limit, candidates))
     return found
 
@@ -37,7 +41,7 @@ def select(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     geometries: Sequence[Geometry],
-    conf: float,
+    conf: Threshold,
     iou: float,
     limit: int = LIMIT,
     candidates: int = CANDIDATES,

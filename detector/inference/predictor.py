@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from data.resize import fit, resize
 from detector.inference.backend import Backend, open_backend
 from detector.inference.detections import Detections
+from detector.inference.thresholds import Thresholds
 
 Image = NDArray[np.uint8]  # [h, w, 3] RGB
 
@@ -28,14 +30,14 @@ class Predictor:
         weights: str | Path | Backend,
         device: str = "auto",
         precision: str = "auto",
-        conf: float = 0.25,
+        conf: float | Thresholds = 0.25,
         iou: float = 0.45,
         threads: int | None = None,
     ) -> None:
         if isinstance(weights, (str, Path)):
             weights = open_backend(weights, device, precision, threads)
         self.backend: Backend = weights
-        self.conf = conf
+        self.conf = conf.of(weights.classes) if isinstance(conf, Thresholds) else conf
         self.iou = iou
         self.timings = {"preprocess": 0.0, "network": 0.0, "postprocess": 0.0, "images": 0.0}
 
@@ -70,4 +72,4 @@ class Predictor:
         ):
             self.timings[part] += seconds
         self.timings["images"] += len(images)
-        return detections
+        return [replace(found, classes=self.classes) for found in detections]

@@ -15,6 +15,7 @@ from detector.inference.cores import thread_count
 from detector.inference.decode import detect
 from detector.inference.detections import Detections
 from detector.inference.fuse import fuse
+from detector.inference.thresholds import Threshold
 from detector.inference.trained import load_trained
 from detector.inference.weights import WeightsError
 from detector.network.model import DetectionModel
@@ -74,7 +75,7 @@ class TorchBackend:
         if self.device_type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def finish(self, outputs: Any, geometries: Sequence[Geometry], conf: float, iou: float) -> list[Detections]:
+    def finish(self, outputs: Any, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
         return detect(self.network, outputs, geometries, conf, iou)
 
 

@@ -15,6 +15,7 @@ from data.resize import Geometry
 from detector.inference.card import Card, read_card
 from detector.inference.decode import select
 from detector.inference.detections import Detections
+from detector.inference.thresholds import Threshold
 from detector.inference.weights import WeightsError
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -45,7 +46,7 @@ class ExportedBackend(ABC):
         boxes, scores = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
         return boxes, scores
 
-    def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: float, iou: float) -> list[Detections]:
+    def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
         return select(*outputs, geometries, conf, iou)
 
     @abstractmethod

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.inference.detections import Detections
-from detector.video.drawing import draw
+from detector.inference.drawing import draw
 from detector.video.frames import Frame, Source, SourceError
 from detector.video.journal import Journal
 from detector.video.sinks import Result, Sink

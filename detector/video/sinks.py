@@ -18,13 +18,12 @@ import cv2
 import numpy as np
 
 from data.formats.kitti import write_labels
-from detector.inference.detections import Detections, to_labels
+from data.images import ImageError, write_image
+from detector.inference.detections import Detections, to_labels, to_objects
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame, SourceError
-from system.files import write_bytes
 
 SAVES = ("image", "video", "kitti", "json", "csv")
-JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +160,7 @@ class JsonSink:
 
     def write(self, result: Result) -> None:
         frame, found = result.frame, result.detections
-        objects: list[dict[str, object]] = [
-            {"class": result.classes[label], "score": round(float(score), 6), "box": [round(float(v), 3) for v in box]}
-            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
-        ]
+        objects = to_objects(found, result.classes)
         if result.ids is not None:
             for entry, track in zip(objects, result.ids, strict=True):
                 entry["id"] = track
@@ -247,11 +243,11 @@ def require_window() -> None:
 
 def write_jpeg(path: Path, image: np.ndarray) -> None:
     """image [H, W, 3] RGB; the file appears whole or not at all."""
-    ok, content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not ok:
+    try:
+        write_image(path, image)
+    except ImageError:
         size = f"{image.shape[1]} x {image.shape[0]}"
-        raise SourceError(f"a picture of {size} cannot be saved as JPEG; --save json keeps its detections")
-    write_bytes(path, content.tobytes())
+        raise SourceError(f"a picture of {size} cannot be saved as JPEG; --save json keeps its detections") from None
 
 
 def make_sinks(

@@ -19,7 +19,7 @@ STANDS_ON = {
     "detector": {"system", "backbones", "data", "training"},
 }
 # Within the detector, each on those before it.
-DETECTOR = ("network", "config", "inference", "video", "evaluation", "export", "task", "compare")
+DETECTOR = ("network", "config", "inference", "video", "api", "evaluation", "export", "task", "compare")
 
 
 def modules() -> dict[str, Path]:
@@ -83,6 +83,7 @@ def test_no_module_leads_back_to_itself() -> None:
 def test_nothing_lies_loose_in_the_detector() -> None:
     assert {path.name for path in (ROOT / "detector").glob("*.py")} == {
         "__init__.py",
+        "api.py",
         "config.py",
         "task.py",
         "compare.py",

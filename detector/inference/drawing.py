@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.inference.detections import Detections
+if TYPE_CHECKING:
+    from detector.inference.detections import Detections
 
 Colour = tuple[int, int, int]
 

@@ -7,7 +7,7 @@ import pytest
 
 from data.formats.kitti import CLASSES
 from detector.inference.detections import Detections
-from detector.video.drawing import COLOURS, colour_of, draw, line_width
+from detector.inference.drawing import COLOURS, colour_of, draw, line_width
 
 
 def one(box, label=0, score=0.9):

@@ -1,0 +1,44 @@
+"""Weights that find much, though they have learnt nothing, and pictures to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from detector.config import Config
+from detector.inference.trained import Trained
+from detector.network.build import build_detector
+
+CLASSES = ("Car", "Pedestrian")
+SETTINGS = {"network": {"width": 0.125}, "data": {"classes": list(CLASSES)}, "phases": [{"size": [64, 96]}]}
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores from 0 to 0.9, boxes of all sizes."""
+    torch.manual_seed(0)
+    config = Config.parse(SETTINGS, "here")
+    network = build_detector(config.network, len(CLASSES))
+    for head in network.heads:
+        torch.nn.init.normal_(head[-1].weight, std=0.3)
+        torch.nn.init.normal_(head[-1].bias, std=0.3)
+    path = tmp_path_factory.mktemp("weights") / "best.pt"
+    Trained(config, CLASSES, network.state_dict()).save(path)
+    return path
+
+
+def patches(seed: int, height: int = 60, width: int = 100) -> np.ndarray:
+    """Patches of colour, so that predictions differ from place to place."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 8, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture()
+def street(tmp_path: Path) -> Path:
+    path = tmp_path / "street.png"
+    cv2.imwrite(str(path), patches(0)[..., ::-1])
+    return path
