@@ -42,7 +42,8 @@ def main() -> int:
         from detector.task import DetectionTask
         from training.run import train_run
 
-        tasks = {task.name: task for task in (DetectionTask, ClassificationTask)}  # a config without a `task:` is of the first
+        # A config without a `task:` is of the first.
+        tasks = {DetectionTask.name: DetectionTask, ClassificationTask.name: ClassificationTask}
         return train_run(tasks, arguments.config, arguments.overrides, arguments.resume, arguments.name)
 
     return exit_status(work)

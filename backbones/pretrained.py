@@ -1,7 +1,7 @@
 """Weights from a file into any variant of the same depth: torchvision's ImageNet weights, or a checkpoint of ours.
 
-Attention may be missing (it then starts fresh), also where it stands in place of a 3x3 convolution of the file. The last
-layer of a classifier may be left over, missing, or of other classes. Anything else is an error.
+Attention may be missing (it then starts fresh), also where it stands in place of a 3x3 convolution of the file. The
+last layer of a classifier may be left over, missing, or of other classes. Anything else is an error.
 """
 
 from __future__ import annotations

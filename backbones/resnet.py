@@ -115,7 +115,7 @@ class AttentionResNet(ResNet):
         self.replaced = tuple(modules) if seat.replaces_convolution else ()
 
     def _make_stem_small(self) -> None:
-        self.conv1 = nn.Conv2d(3, self.conv1.out_channels, kernel_size=3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(3, self.bn1.num_features, kernel_size=3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.maxpool = nn.Identity()
 

@@ -26,8 +26,9 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        outputs: Tensor | tuple[Tensor, Tensor] = self.backbone(images.to(self.mean.dtype).sub(self.mean).div_(self.std))
-        return outputs
+        normalised = images.to(self.mean.dtype).sub(self.mean).div_(self.std)
+        logits: Tensor | tuple[Tensor, Tensor] = self.backbone(normalised)
+        return logits
 
 
 def build_classifier(settings: NetworkSettings, num_classes: int) -> Classifier:

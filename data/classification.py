@@ -67,9 +67,7 @@ class PreparedPictures(Dataset[LabelledBatch]):
         )
 
 
-def vary(
-    picture: np.ndarray, size: tuple[int, int], settings: PictureSettings, rng: np.random.Generator
-) -> np.ndarray:
+def vary(picture: np.ndarray, size: tuple[int, int], settings: PictureSettings, rng: np.random.Generator) -> np.ndarray:
     """A picture [h, w, 3] -> one of `size` (height, width), as no epoch has seen it before."""
     if settings.crop == "resized":
         part = resized(picture[random_part(picture.shape[:2], settings.crop_min_area, rng)], size)

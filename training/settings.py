@@ -81,7 +81,7 @@ class PhaseSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """The paper's SGD with polynomial decay for detectors, in steps for classifiers; AdamW for short runs from scratch."""
+    """The paper's SGD, for detectors with polynomial decay, for classifiers in steps; AdamW for short runs."""
 
     kind: Literal["sgd", "adamw"] = Field("sgd", description="sgd as in the paper, or adamw (lr about 0.001)")
     lr: float = Field(0.1, gt=0, le=1000, description="learning rate after the warm-up")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.ema import EMA
 from training.config import ConfigError, RunConfig
+from training.ema import EMA
 from training.schedule import Schedule, ema_decay
 
 
@@ -50,7 +50,7 @@ def test_steps_fall_after_their_epochs_whatever_the_length_of_an_epoch() -> None
 
 @pytest.mark.parametrize("milestones", [[1, 3], []])
 def test_milestones_that_never_come_are_refused(milestones: list[int]) -> None:
-    with pytest.raises(ConfigError, match=r"optimizer\.milestones \[.*\]: schedule steps needs some, all before epoch 3"):
+    with pytest.raises(ConfigError, match=r"milestones \[.*\]: schedule steps needs some, all before epoch 3"):
         rates([2], [3], schedule="steps", milestones=milestones)
 
 
