@@ -40,10 +40,10 @@ def main() -> int:
     def work() -> int:
         from classifier.task import ClassificationTask
         from detector.task import DetectionTask
-        from training.run import train_run
+        from training.run import Tasks, train_run
 
         # A config without a `task:` is of the first.
-        tasks = {DetectionTask.name: DetectionTask, ClassificationTask.name: ClassificationTask}
+        tasks: Tasks = {DetectionTask.name: DetectionTask, ClassificationTask.name: ClassificationTask}
         return train_run(tasks, arguments.config, arguments.overrides, arguments.resume, arguments.name)
 
     return exit_status(work)

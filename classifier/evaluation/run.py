@@ -45,7 +45,7 @@ def score_classifier(weights: Path, options: Options) -> None:
     precision = pick_precision(options.precision, device)
     split = options.split or data.val_split
     pictures = open_pictures(options.root, split, trained.classes, allow_missing=options.allow_missing)
-    network = trained.build().to(device, memory_format=torch.channels_last)
+    network = trained.build().to(device).to(memory_format=torch.channels_last)
     started = time.perf_counter()
     world = World(device=device)
     verdicts = judge(
