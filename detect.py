@@ -1,4 +1,4 @@
-"""Find objects in images, videos and live streams: python detect.py SOURCE [SOURCE ...] --weights W"""
+"""Find objects in images, videos and live streams: python detect.py SOURCE [SOURCE ...] [--weights W]"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from detector.inference.weights import default_weights, weights_argument, weights_path
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run
@@ -21,7 +22,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="detect.py", description="Find objects in images, videos and live streams.")
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, 'pattern*', list.txt, camera number, URL")
-    add("--weights", required=True, type=Path, help=".pt checkpoint, .onnx or OpenVINO .xml")
+    add(
+        "--weights",
+        type=weights_argument,
+        metavar="W",
+        help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them "
+        "(default: kitti-light, on a GPU kitti)",
+    )
     add("--output", type=Path, metavar="DIR", help="where results go (default: the next free runs/detect/<source>)")
     add("--save", metavar="LIST", help="some of image,video,kitti,json,csv, or none (default: pictures and json)")
     add("--crops", action="store_true", help="save every object cut out, by class")
@@ -70,7 +77,12 @@ def _load(args: argparse.Namespace) -> tuple[Detector, int]:
     """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
     from detector.inference.predictor import Predictor
 
-    predictor = Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads)
+    weights = args.weights
+    if weights is None:
+        name = default_weights(args.device)
+        weights = weights_path(name)
+        print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
+    predictor = Predictor(weights, args.device, args.precision, args.conf, args.iou, args.threads)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 

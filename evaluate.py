@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
+from detector.inference.weights import weights_argument
 from system.command import Parser, count, exit_status, fraction
 
 
@@ -27,7 +28,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "  python evaluate.py --labels datasets/kitti/training/label_2 --detections results --split val --json -",
     )
     network = parser.add_argument_group("a network over a data set")
-    network.add_argument("--weights", metavar="W", help=".pt checkpoint, .onnx or OpenVINO .xml")
+    network.add_argument(
+        "--weights",
+        type=weights_argument,
+        metavar="W",
+        help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them",
+    )
     network.add_argument("--data", metavar="ROOT", help="the data set, as for training")
     network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
     network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
@@ -95,9 +101,9 @@ def _run(args: argparse.Namespace) -> None:
     )
 
 
-def _task(weights: str) -> str:
+def _task(weights: Path) -> str:
     """What a checkpoint was trained for; exported files are detectors."""
-    if Path(weights).suffix != ".pt":
+    if weights.suffix != ".pt":
         return "detection"
     from training.checkpoint import load_checkpoint  # late: torch takes a second, and finished results need none
 
@@ -127,7 +133,7 @@ def _score_classifier(args: argparse.Namespace, report: Path | None) -> None:
         args.threads,
         args.allow_missing,
     )
-    score_classifier(Path(args.weights), options)
+    score_classifier(args.weights, options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
