@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from data.settings import DataSettings
 from detector.network.settings import LossSettings, NetworkSettings
-from training.config import RunConfig, settings_table
+from training.config import RunConfig, settings_page
 from training.settings import TrainSettings
 
 
@@ -64,19 +64,5 @@ class Config(RunConfig):
         return cls.parse(values, where)
 
 
-def settings_page() -> str:
-    """Every setting as a Markdown page."""
-    lines = [
-        f"| `{name}` | {kind} | {default} | {meaning} |".replace(kind, kind.replace("|", "\\|"))
-        for name, kind, default, meaning in settings_table(Config)
-    ]
-    return (
-        "# Settings\n\nMade by `python -m detector.config`. A YAML file in `configs/` sets them, or\n"
-        "`section.key=value` on the command line. `base: other.yaml` in a file starts from that file.\n"
-        "`phases.N` counts from 0.\n\n"
-        "| setting | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(lines)
-    )
-
-
 if __name__ == "__main__":
-    print(settings_page())
+    print(settings_page(Config, "python -m detector.config"))

@@ -57,6 +57,11 @@ class RunConfig(Settings):
         if self.optimizer.warmup_epochs > self.epochs:
             found = f"optimizer.warmup_epochs {self.optimizer.warmup_epochs}"
             raise ValueError(f"{found} is longer than the {self.epochs} epochs of all phases")
+        milestones = self.optimizer.milestones
+        in_time = milestones and all(0 < epoch < self.epochs for epoch in milestones)
+        if self.optimizer.schedule == "steps" and not in_time:
+            mend = f"schedule steps needs some, all before epoch {self.epochs}, the last; schedule cosine needs none"
+            raise ValueError(f"optimizer.milestones {list(milestones)}: {mend}")
         return self
 
     @classmethod
@@ -131,10 +136,25 @@ def settings_table(kind: type[RunConfig]) -> list[tuple[str, str, str, str]]:
     return list(walk("", kind))
 
 
-def settings_help(kind: type[RunConfig], width: int = 80) -> str:
-    """The table of settings as text, for `train.py --help`."""
+def settings_page(kind: type[RunConfig], command: str) -> str:
+    """The table of settings as a Markdown page, which `command` makes."""
+    lines = [
+        f"| `{name}` | {type_name} | {default} | {meaning} |".replace(type_name, type_name.replace("|", "\\|"))
+        for name, type_name, default, meaning in settings_table(kind)
+    ]
+    return (
+        f"# Settings\n\nMade by `{command}`. A YAML file in `configs/` sets them, or\n"
+        "`section.key=value` on the command line. `base: other.yaml` in a file starts from that file.\n"
+        "`phases.N` counts from 0.\n\n"
+        "| setting | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(lines)
+    )
+
+
+def settings_help(kind: type[RunConfig], beside: type[RunConfig] | None = None, width: int = 80) -> str:
+    """The table of settings as text, for `train.py --help`; with `beside` only those that differ from its settings."""
     lines = []
-    for name, type_name, default, meaning in settings_table(kind):
+    known = settings_table(beside) if beside else []
+    for name, type_name, default, meaning in (row for row in settings_table(kind) if row not in known):
         lines.append(f"  {name} = {default}   ({type_name})")
         lines += textwrap.wrap(meaning, width, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
