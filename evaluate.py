@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Score a network, or any KITTI-format results, on KITTI: by KITTI's own AP (AP40 and AP11) and by COCO's."""
+"""Score a network on a data set, or any results in KITTI's format: by COCO's AP, and by KITTI's where it applies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
-from system.command import Parser, count, exit_status, fraction
+from system.command import Parser, count, exit_status, fraction, names
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,7 +26,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     network = parser.add_argument_group("a network over a data set")
     network.add_argument("--weights", metavar="W", help=".pt checkpoint, .onnx or OpenVINO .xml")
-    network.add_argument("--data", metavar="ROOT", help="folder with training/image_2 and training/label_2")
+    network.add_argument("--data", metavar="ROOT", help="folder of the data set: KITTI's layout, YOLO's or COCO's")
+    network.add_argument(
+        "--ignore",
+        type=names,
+        default=("DontCare",),
+        metavar="NAME,..",
+        help="objects that are regions to ignore, as data.ignore of the training (default: DontCare)",
+    )
     network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
     network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
     network.add_argument("--iou", type=fraction, default=OVERLAP, help="suppression overlap (default: %(default)s)")
@@ -40,7 +47,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     both = parser.add_argument_group("both")
     both.add_argument(
         "--split",
-        help="val, train, all, a list in ROOT/ImageSets, or test, which has no labels "
+        help="val, train, all, or another the data set has; KITTI's test has no labels "
         "(default: val with --weights, else every label file)",
     )
     both.add_argument("--json", metavar="OUT", help="write all numbers as JSON; - prints them, and nothing else")
@@ -61,8 +68,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         if not args.data:
             parser.error("--weights needs --data ROOT")
         args.split = args.split or "val"
-        if args.split == "test" and (args.json or args.report or not args.save_detections):
-            parser.error("--split test has no labels: give --save-detections DIR, and neither --json nor --report")
     elif not (args.labels and args.detections) or args.weights:
         parser.error("give either --weights W --data ROOT, or --labels LABEL_DIR --detections RESULT_DIR")
     elif args.data or args.save_detections:
@@ -87,6 +92,7 @@ def _run(args: argparse.Namespace) -> None:
         args.batch,
         args.allow_missing,
         outputs,
+        args.ignore,
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data.annotation import Problem
 from data.formats.kitti import (
     CLASSES,
     DONT_CARE,
@@ -41,19 +42,6 @@ TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, thos
 HEIGHTS = {0: "0-12", 12: "12-25", 25: "25-40", 40: "40-64", 64: "64-100", 100: "100-160", 160: "160-256", 256: "256-"}
 SHOWN = 5  # problems of a kind, unless --all
 WIDTH = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`file` is relative to the dataset's root where it lies inside it; `line` counts from 1."""
-
-    kind: str
-    file: str
-    line: int | None
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
 @dataclass
@@ -163,9 +151,7 @@ def _examine_labels(root: Path, path: Path, hw: tuple[int, int] | None) -> Itera
         try:
             label = parse_label(line, "")
         except LabelError as error:
-            message = str(error).removeprefix(": ")
-            kind = "unknown class" if message.startswith("unknown class") else "malformed label line"
-            yield Problem(kind, file, number, message)
+            yield Problem("malformed label line", file, number, str(error).removeprefix(": "))
             continue
         yield label
         x1, y1, x2, y2 = label.box

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from backbones.pretrained import load_pretrained
+from data.annotation import AUTO
 from data.batches import Batch, BatchSampler, Targets, make_loader
 from data.detection import DetectionDataset, open_dataset
 from detector.config import Config
@@ -34,12 +35,19 @@ class DetectionTask(Task[Config]):
     config_type: ClassVar[type[RunConfig]] = Config
     chart: ClassVar[Chart] = Chart("ap", _scale)
 
+    def settle(self, before: Config | None) -> None:
+        """data.classes=auto becomes a list."""
+        if self.config.data.classes == AUTO:
+            found = before.data.classes if before else self.classes
+            data = self.config.data.model_copy(update={"classes": found})
+            self.config = self.config.model_copy(update={"data": data})
+
     @cached_property
     def _splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """The training split and the validation split: both opened at once, so that a fault in either is told early."""
         data = self.config.data
         train = open_dataset(data, data.train_split, training=True)
-        return train, open_dataset(data, data.val_split, training=False)
+        return train, open_dataset(data, data.val_split, training=False, classes=train.class_set.names)
 
     @property
     def classes(self) -> tuple[str, ...]:

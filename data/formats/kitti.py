@@ -3,6 +3,8 @@
 Car 0.00 0 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57 [0.93]
 name truncation occlusion alpha   x1 y1 x2 y2   height width length   x y z   rotation_y  score
 
+KITTI's own class names are read without case. Any other name will do; a blank in it is written %20.
+
 ROOT/training/image_2/000000.png, ROOT/training/label_2/000000.txt, ROOT/ImageSets/train.txt, ROOT/testing/image_2
 """
 
@@ -13,9 +15,12 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-from data.annotation import Annotation, ClassSet, DatasetError
+from data.annotation import AUTO, Annotation, ClassSet, DatasetError, check_class_names
+from system import command
 from system.files import write_text
 
 CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
@@ -30,6 +35,7 @@ FIELDS = (
     *("height", "width", "length", "x", "y", "z", "rotation_y", "score"),
 )
 _CANONICAL = {name.lower(): name for name in (*CLASSES, DONT_CARE)}
+_BLANK = re.compile(r"[\s%]")  # cannot stand in a field; written as in an address: traffic%20light
 
 IMAGES, LABELS, TEST_IMAGES = Path("training/image_2"), Path("training/label_2"), Path("testing/image_2")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")  # of two images for one frame, the one whose suffix comes first is taken
@@ -63,8 +69,10 @@ def parse_label(line: str, where: str) -> Label:
         raise LabelError(f"{where}: found {len(fields)} fields, expected 15 (label) or 16 (result with a score)")
     name = _CANONICAL.get(fields[0].lower())
     if name is None:
-        known = ", ".join((*CLASSES, DONT_CARE))
-        raise LabelError(f"{where}: unknown class {_shown(fields[0])}, expected one of {known}")
+        name = _own_name(fields[0])
+        if name is None:
+            expected = "expected up to 64 printable characters without / and \\"
+            raise LabelError(f"{where}: {_shown(fields[0])} cannot be a class name; {expected}")
     try:
         numbers = list(map(float, fields[1:]))
     except ValueError:
@@ -110,7 +118,7 @@ def format_label(label: Label) -> str:
     what is unknown is written as KITTI does it: -1, -10, -1000 without decimals.
     """
     parts = [
-        label.name,
+        _BLANK.sub(lambda found: quote(found[0], safe=""), label.name),
         "-1" if label.truncation == -1 else _number(label.truncation),
         str(label.occlusion),
         "-10" if label.alpha == -10 else _number(label.alpha),
@@ -130,25 +138,34 @@ def write_labels(path: str | os.PathLike[str], labels: Iterable[Label]) -> None:
 
 
 def class_set(spec: str | Sequence[str]) -> ClassSet:
-    """`kitti8`, `kitti3`, or class names (a list, or one text with commas) matched without case.
+    """`kitti8`, `kitti3`, or class names (a list, or one text with commas); KITTI's own are matched without case.
+    `auto` is all of KITTI's.
+    """
+    return with_neighbours([_CANONICAL.get(name.lower(), name) for name in names_in(spec, CLASSES)])
+
+
+def names_in(spec: str | Sequence[str], everything: Sequence[str]) -> tuple[str, ...]:
+    """The names that `data.classes` gives: a set of KITTI's, a list, a text with commas, or `auto`: everything."""
+    if not isinstance(spec, str):
+        return tuple(spec)
+    text = spec.strip().lower()
+    if re.fullmatch(r"kitti\d+", text) and text not in CLASS_SETS:
+        raise ValueError(f"classes: there is no class set {text}; there are {' and '.join(CLASS_SETS)}")
+    return tuple(everything) if text == AUTO else CLASS_SETS.get(text) or command.names(spec)
+
+
+def with_neighbours(names: Sequence[str]) -> ClassSet:
+    """These classes by KITTI's rules.
 
     DontCare is always ignored; so is the neighbour (Van of Car, Person_sitting of Pedestrian, and the other way round)
     of a class in the set that is not in it itself. Every other class left out is background.
     """
-    if isinstance(spec, str):
-        spec = CLASS_SETS.get(spec.strip().lower()) or [part.strip() for part in re.split(r"[,\s]+", spec) if part]
-    names = []
-    for given in spec:
-        name = _CANONICAL.get(given.lower())
-        if name is None or name == DONT_CARE:
-            sets = " or ".join(CLASS_SETS)
-            raise ValueError(f"classes: {given!r} is not a KITTI class; use {sets}, or a list of {', '.join(CLASSES)}")
-        names.append(name)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"classes: {', '.join(names) or 'nothing'} given; name one or more classes, each of them once")
+    names = check_class_names(names, "classes")
+    if DONT_CARE in names:
+        raise ValueError(f"classes: {DONT_CARE} marks regions to ignore and cannot be a class; leave it out")
     pairs = [*NEIGHBOURS.items(), *((second, first) for first, second in NEIGHBOURS.items())]
-    neighbours = {neighbour for name, neighbour in pairs if name in names} - set(names)
-    return ClassSet(tuple(names), frozenset({DONT_CARE, *neighbours}))
+    neighbours = frozenset(neighbour for name, neighbour in pairs if name in names and neighbour not in names)
+    return ClassSet(names, neighbours | {DONT_CARE}, neighbours)
 
 
 class KittiSource:
@@ -211,6 +228,15 @@ def frames_of_split(root: Path, split: str, everything: Iterable[str]) -> tuple[
 def _number(value: float) -> str:
     text = f"{value:.2f}"
     return text if float(text) == value else repr(float(value))
+
+
+@lru_cache(maxsize=4096)
+def _own_name(field: str) -> str | None:
+    """The class that a field names, where it is none of KITTI's; None if it cannot be one."""
+    try:
+        return check_class_names([unquote(field)], "")[0]
+    except DatasetError:
+        return None
 
 
 def _shown(field: str) -> str:
