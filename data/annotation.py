@@ -75,7 +75,7 @@ class ClassSet:
         """The same classes, with more names to ignore."""
         names = frozenset(more)
         if both := names & set(self.names):
-            raise DatasetError(f"{min(both)!a} is a class and to be ignored; take it out of data.classes or data.ignore")
+            raise DatasetError(f"{min(both)!a} is both in data.classes and in data.ignore; take it out of one")
         return replace(self, ignored=self.ignored | names, neighbours=self.neighbours - names)
 
     def spelling(self, name: str) -> str:

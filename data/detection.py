@@ -61,8 +61,8 @@ class DetectionDataset:
         ignore: Iterable[str] = (),
     ) -> None:
         self.source = open_source(root)
-        self.class_set = self.source.class_set(classes)
         listed = self.source.frames(split)
+        self.class_set = self.source.class_set(classes)
         self.frames = tuple(frame for frame in listed if self.source.has(frame))
         self.missing = tuple(frame for frame in listed if not self.source.has(frame))
         self._report_missing(split, allow_missing)
@@ -95,7 +95,7 @@ class DetectionDataset:
         return self.source.image_path(frame)
 
     def annotations(self, frame: str, classes: ClassSet | None = None) -> list[Annotation]:
-        """All that is annotated in a frame, whatever its class, as an evaluation of `classes` takes it (None: its own)."""
+        """All that is annotated in a frame, of any class, as an evaluation of `classes` takes it (None: its own)."""
         wanted = classes or self.class_set
         return [seen for found in self.source.annotations(frame) if (seen := wanted.seen(found)) is not None]
 
@@ -112,7 +112,7 @@ class DetectionDataset:
             raise DatasetError(f"{root}: split {split!r} has no frames")
 
     def _read_annotations(self) -> tuple[list[int], list[Box], list[int]]:
-        """Where each frame's begin, their boxes, and for each the place of its (name, ignore) in `found`, which counts."""
+        """Where each frame's begin, their boxes, and for each its kind: the place of its (name, ignore) in `found`."""
         starts, boxes, kinds = [0], list[Box](), list[int]()
         kind_of: dict[tuple[str, bool], int] = {}
         for frame in self.frames:
@@ -173,9 +173,8 @@ def tell_names(dataset: DetectionDataset, where: str, is_kitti_set: bool) -> Non
             elsewhere[name] += count
     if not objects and (elsewhere or not wanted.names):
         mend = "set data.classes=auto, or name what you want of these" if elsewhere else "label objects to learn from"
-        raise DatasetError(
-            f"{dataset.source.root}: {where} has no object of {_some(wanted.names)}; its labels hold {_counted(elsewhere)}; {mend}"
-        )
+        lacking = f"{dataset.source.root}: {where} has no object of {_some(wanted.names)}"
+        raise DatasetError(f"{lacking}; its labels hold {_counted(elsewhere)}; {mend}")
     if is_kitti_set:
         return
     if absent := [name for name in wanted.names if not objects[name]]:

@@ -14,7 +14,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -172,10 +172,20 @@ class KittiSource:
     """The data set at ROOT. A split is a list in ROOT/ImageSets, else `train` or `val` (the built-in Chen lists), or
     `all`."""
 
+    kind = "kitti"
+
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._images = image_files(self.root / IMAGES)
         self._labelled = {path.stem for path in (self.root / LABELS).glob("*.txt")}
+
+    def splits(self) -> tuple[str, ...]:
+        """Its own lists; without any, the built-in ones if all their frames are here; or else `all`."""
+        complete = self._images.keys() & self._labelled
+        own = [path.stem for path in sorted((self.root / LISTS).glob("*.txt"))]
+        own = [split for split in own if split != "test" or not complete.isdisjoint(self.frames(split))]
+        built_in = [split for split in ("train", "val") if complete.issuperset(self.frames(split))]
+        return tuple(own or built_in or ["all"])
 
     def frames(self, split: str) -> tuple[str, ...]:
         for folder in (self.root / IMAGES, self.root / LABELS):
@@ -206,6 +216,37 @@ class KittiSource:
         if not images:
             raise DatasetError(f"{self.root / TEST_IMAGES}: no image in it; the test split is read from there")
         return images
+
+
+class KittiWriter:
+    """ROOT/training/image_2/<frame>.png, ROOT/training/label_2/<frame>.txt and, on closing, ROOT/ImageSets/<split>.txt.
+    Regions to ignore are called DontCare, whatever they were."""
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root = root
+        self._splits: dict[str, list[str]] = {}
+
+    def image_path(self, split: str, frame: str, suffix: str) -> Path:
+        return self.root / IMAGES / f"{frame}{suffix}"
+
+    def add(self, split: str, image: Path, size: tuple[int, int], annotations: Sequence[Annotation]) -> None:
+        self._splits.setdefault(split, []).append(image.stem)
+        (self.root / LABELS).mkdir(parents=True, exist_ok=True)
+        write_labels(self.root / LABELS / f"{image.stem}.txt", map(as_label, annotations))
+
+    def close(self) -> None:
+        (self.root / LISTS).mkdir(parents=True, exist_ok=True)
+        for split, frames in self._splits.items():
+            write_text(self.root / LISTS / f"{split}.txt", "".join(f"{frame}\n" for frame in frames))
+
+
+def as_label(annotation: Annotation) -> Label:
+    """An annotation with nothing known of its third dimension."""
+    if isinstance(annotation, Label):
+        return replace(annotation, name=DONT_CARE) if annotation.ignore else annotation
+    if annotation.ignore:
+        return Label(DONT_CARE, annotation.box)
+    return Label(annotation.name, annotation.box, annotation.truncation, annotation.occlusion)
 
 
 def image_files(folder: Path) -> dict[str, Path]:

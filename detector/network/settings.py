@@ -10,7 +10,10 @@ from backbones.attention import CATALOGUE
 from backbones.names import Coverage, Placement
 from backbones.resnet import ARCHS, check_backbone
 from backbones.spec import AttentionSpec, option_parameters, split
+from data.annotation import AUTO
 from data.settings import Settings
+
+Anchors = tuple[tuple[float, float], ...]
 
 # k-means by shape IoU (mean 0.719) over the objects of the KITTI train split, frames stretched to 448 x 448.
 KITTI_ANCHORS = ((10, 24), (7, 60), (15, 36), (28, 41), (20, 63), (40, 71), (24, 173), (63, 118), (102, 214))
@@ -32,9 +35,10 @@ class NetworkSettings(Settings):
     xy_scale: float = Field(
         default=1.0, ge=1, le=3, description="reach of a box centre, in cells: 1 its own, 2 half a cell beyond it"
     )
-    anchors: tuple[tuple[float, float], ...] = Field(
+    anchors: tuple[tuple[float, float], ...] | str = Field(
         default=KITTI_ANCHORS,
-        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32",
+        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32; "
+        "auto: found in the training split when a run starts",
     )
 
     pretrained: str | None = Field(
@@ -57,9 +61,20 @@ class NetworkSettings(Settings):
         beside = {"placement": self.placement, "coverage": self.coverage, "residual_gate": self.residual_gate}
         return AttentionSpec.parse(self.attention, otherwise=beside)
 
+    @property
+    def anchor_sizes(self) -> Anchors:
+        """The anchors as numbers, which the config of a run has from its start on."""
+        if isinstance(self.anchors, str):
+            raise ValueError("network.anchors=auto is for training, which finds them; give pairs [width, height] here")
+        return self.anchors
+
     @field_validator("anchors")
     @classmethod
-    def _anchors_fit_three_levels(cls, anchors: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    def _anchors_fit_three_levels(cls, anchors: Anchors | str) -> Anchors | str:
+        if isinstance(anchors, str):
+            if anchors != AUTO:
+                raise ValueError(f"{anchors!r} is neither auto nor a list of pairs [width, height]")
+            return anchors
         if not anchors or len(anchors) % 3:
             raise ValueError(f"{len(anchors)} anchors do not divide over 3 levels; give 9 pairs [width, height]")
         if any(side <= 0 for pair in anchors for side in pair):
