@@ -14,7 +14,7 @@ def main() -> int:
     from training.config import settings_help
 
     parser = Parser(
-        description="Train a detector on a KITTI-layout data set.",
+        description="Train a detector on a data set in KITTI's layout, or in YOLO's or COCO's files.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "examples:\n"

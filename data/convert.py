@@ -77,8 +77,7 @@ class Converter:
 
 def convert(source: Source, root: Path, to: str, renamed: Mapping[str, str], link: Link = "copy") -> str:
     """Writes the data set to `root`, which must not exist or be empty. Returns what was done, in a line."""
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ValueError(f"{root}: there is something already; give a new or an empty folder")
+    check_free(root)
     names = names_of(source)
     if unknown := [name for name in renamed if name not in names and name != DONT_CARE]:
         raise ValueError(f"--map: no class is called {unknown[0]!a}; there are {', '.join(names)}")
@@ -96,6 +95,11 @@ def convert(source: Source, root: Path, to: str, renamed: Mapping[str, str], lin
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return _summary(converter, root, kept)
+
+
+def check_free(root: Path) -> None:
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ValueError(f"{root}: there is something already; give a new or an empty folder")
 
 
 def names_of(source: Source) -> tuple[str, ...]:

@@ -12,12 +12,13 @@ COLOURS = {"bus": (200, 60, 40), "traffic light": (40, 200, 60)}
 Boxes = list[tuple[str, int, int, int, int]]
 
 
-def picture(rng: np.random.Generator, path: Path, size: tuple[int, int] = (64, 128)) -> Boxes:
-    """Writes noise with a bus and a traffic light on it; returns them with their corners."""
+def picture(rng: np.random.Generator, path: Path, size: tuple[int, int] = (64, 128), vary: int = 0) -> Boxes:
+    """Writes noise with a bus and a traffic light on it; returns them with their corners. `vary` narrows them."""
     image = rng.integers(90, 120, (*size, 3), dtype=np.uint8)
     boxes: Boxes = []
     for (name, colour), (width, height) in zip(COLOURS.items(), ((40, 20), (14, 30)), strict=True):
         x, y = int(rng.integers(2, size[1] - 50)), int(rng.integers(2, size[0] - 32))
+        width -= int(rng.integers(0, vary + 1))
         image[y : y + height, x : x + width] = colour
         boxes.append((name, x, y, x + width, y + height))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,14 +26,14 @@ def picture(rng: np.random.Generator, path: Path, size: tuple[int, int] = (64, 1
     return boxes
 
 
-def roboflow(root: Path, train: int = 6, val: int = 3) -> Path:
+def roboflow(root: Path, train: int = 6, val: int = 3, vary: int = 0) -> Path:
     """ROOT/train/images, ROOT/train/labels, ROOT/valid/..., and a data.yaml whose paths begin with ../"""
     rng, numbers = np.random.default_rng(0), {name: number for number, name in enumerate(COLOURS)}
     for split, count in (("train", train), ("valid", val)):
         (root / split / "labels").mkdir(parents=True)
         for k in range(count):
             name = f"{split}_{k}_jpg.rf.{k:032x}"
-            boxes = picture(rng, root / split / "images" / f"{name}.jpg")
+            boxes = picture(rng, root / split / "images" / f"{name}.jpg", vary=vary)
             lines = [
                 f"{numbers[what]} {(x1 + x2) / 256} {(y1 + y2) / 128} {(x2 - x1) / 128} {(y2 - y1) / 64}\n"
                 for what, x1, y1, x2, y2 in boxes
@@ -46,7 +47,7 @@ def roboflow(root: Path, train: int = 6, val: int = 3) -> Path:
     return root
 
 
-def coco(root: Path, train: int = 6, val: int = 3) -> Path:
+def coco(root: Path, train: int = 6, val: int = 3, vary: int = 0) -> Path:
     """ROOT/annotations/instances_train2017.json and ROOT/train2017, with a crowd and a category that nothing is of."""
     rng = np.random.default_rng(0)
     categories = [{"id": 3, "name": "bus"}, {"id": 7, "name": "traffic light"}, {"id": 9, "name": "zebra"}]
@@ -56,7 +57,7 @@ def coco(root: Path, train: int = 6, val: int = 3) -> Path:
         images, annotations = [], []
         for k in range(count):
             number = 100 + k
-            boxes = picture(rng, root / split / f"{number:012}.jpg")
+            boxes = picture(rng, root / split / f"{number:012}.jpg", vary=vary)
             images.append({"id": number, "file_name": f"{number:012}.jpg", "height": 64, "width": 128})
             rows = [(name, x1, y1, x2 - x1, y2 - y1, 0) for name, x1, y1, x2, y2 in boxes]
             rows += [("bus", 0, 0, 12.5, 4.25, 1)] if k == 0 else []

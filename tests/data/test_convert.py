@@ -21,6 +21,7 @@ from data.formats import WRITERS, open_source
 from data.formats.boxes import from_shares, to_shares
 from data.formats.kitti import DONT_CARE
 from data.formats.yolo import format_shares
+from data.scenes.__main__ import main as draw_scenes
 
 Content = dict[str, dict[str, list[Annotation]]]  # split: frame: what is in it
 SIZE = (37, 101)
@@ -58,14 +59,15 @@ def write(root: Path, to: str, frames: Sequence[Sequence[Annotation]]) -> Path:
     return root
 
 
-hundredths = st.integers(0, 100 * SIZE[1]).map(lambda value: value / 100)
-sixths = st.integers(0, 10**6 * SIZE[0]).map(lambda value: value / 10**6)  # as many decimals as others write
+def edges(draw: st.DrawFn, side: int, digits: int) -> list[float]:
+    """Two edges within a side, with so many decimals."""
+    return sorted(draw(st.integers(0, side * 10**digits)) / 10**digits for _ in range(2))
 
 
 @st.composite
 def annotations(draw: st.DrawFn) -> Annotation:
-    edges = draw(st.sampled_from((hundredths, sixths)))
-    xs, ys = sorted((draw(edges), draw(edges))), sorted((draw(edges), draw(edges)))
+    digits = draw(st.sampled_from((0, 2, 6)))  # KITTI writes 2, others up to 6
+    ys, xs = (edges(draw, side, digits) for side in SIZE)
     name = draw(st.sampled_from(("bus", "traffic light", "50%", DONT_CARE)))
     return Annotation(name, (xs[0], ys[0], xs[1], ys[1]), ignore=name == DONT_CARE)
 
@@ -151,6 +153,8 @@ def test_names_of_files_become_fit_for_kitti_and_stay_apart(tmp_path: Path) -> N
         cv2.imwrite(str(tmp_path / "yolo/images" / folder / "my photo (1).bmp"), np.zeros((8, 8, 3), np.uint8))
         cv2.imwrite(str(tmp_path / "yolo/images" / folder / "my photo_1.JPG"), np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "yolo/data.yaml").write_text("train: [images/a, images/b]\nnames: [bus]\n")
+    (tmp_path / "yolo/labels/a").mkdir(parents=True)
+    (tmp_path / "yolo/labels/a/my photo_1.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     root = there(tmp_path / "yolo", tmp_path / "kitti", "kitti", "--link", "hard")
     assert list(content(root)["train"]) == ["a_my_photo_1_", "a_my_photo_1", "b_my_photo_1_", "b_my_photo_1"]
     assert sorted(path.suffix for path in (root / "training/image_2").iterdir()) == [".jpg", ".jpg", ".png", ".png"]
@@ -184,3 +188,15 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(
     said = capsys.readouterr().err
     assert status == 2 and said.count("\n") == 1 and found in said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_scenes_are_drawn_in_every_format(tmp_path: Path) -> None:
+    scenes = {}
+    for kind in WRITERS:
+        words = [str(tmp_path / kind), "--frames", "2", "--val-share", "0.5", "--workers", "1", "--format", kind]
+        assert draw_scenes(words) == 0
+        scenes[kind] = content(tmp_path / kind)
+        assert open_source(tmp_path / kind).kind == kind
+    assert scenes["kitti"] == scenes["yolo"] == scenes["coco"]
+    assert sum(map(len, scenes["kitti"].values())) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(WRITERS)
