@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Score a detector, or any KITTI-format results, by KITTI's own AP (AP40 and AP11) and by COCO's; or a classifier by
-its top-1 and top-5."""
+"""Score a detector on a data set, or any results in KITTI's format, by COCO's AP and KITTI's where it applies; or a
+classifier by its top-1 and top-5."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
 from detector.inference.weights import weights_argument
-from system.command import Parser, count, exit_status, fraction
+from system.command import Parser, count, exit_status, fraction, names
+
+IGNORED = ("DontCare",)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -34,7 +36,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="W",
         help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them",
     )
-    network.add_argument("--data", metavar="ROOT", help="the data set, as for training")
+    network.add_argument("--data", metavar="ROOT", help="the data set, as for training: KITTI's layout, YOLO's, COCO's")
+    network.add_argument(
+        "--ignore",
+        type=names,
+        default=IGNORED,
+        metavar="NAME,..",
+        help="objects that are regions to ignore, as data.ignore of the training (default: DontCare)",
+    )
     network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
     network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
     network.add_argument("--iou", type=fraction, default=OVERLAP, help="suppression overlap (default: %(default)s)")
@@ -48,7 +57,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     both = parser.add_argument_group("both")
     both.add_argument(
         "--split",
-        help="val, train, all, a list in ROOT/ImageSets, or test, which has no labels (default: val with --weights, "
+        help="val, train, all, or another the data set has; KITTI's test has no labels (default: val with --weights, "
         "else every label file); for a classifier a folder of ROOT (default: the one it was validated on)",
     )
     both.add_argument("--json", metavar="OUT", help="write all numbers as JSON; - prints them, and nothing else")
@@ -85,19 +94,17 @@ def _run(args: argparse.Namespace) -> None:
     if not args.weights:
         score_results(Path(args.labels), Path(args.detections), args.split, args.allow_missing, outputs)
         return
-    split = args.split or "val"
-    if split == "test" and (args.json or args.report or not args.save_detections):
-        raise ValueError("--split test has no labels: give --save-detections DIR, and neither --json nor --report")
     from detector.inference.predictor import Predictor
 
     score_network(
         lambda: Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads),
         Path(args.data),
-        split,
+        args.split or "val",
         Path(args.save_detections) if args.save_detections else None,
         args.batch or 8,
         args.allow_missing,
         outputs,
+        args.ignore,
     )
 
 
@@ -118,6 +125,7 @@ def _score_classifier(args: argparse.Namespace, report: Path | None) -> None:
         "--conf": args.conf != LOWEST_SCORE,
         "--iou": args.iou != OVERLAP,
         "--coco": args.coco != DEFAULT_COCO,
+        "--ignore": args.ignore != IGNORED,
     }
     given = [word for word, is_given in unfit.items() if is_given]
     if given:

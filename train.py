@@ -15,7 +15,7 @@ def main() -> int:
     from training.config import settings_help
 
     parser = Parser(
-        description="Train a detector on a KITTI-layout data set, or a classifier on pictures of classes.",
+        description="Train a detector (KITTI's layout, YOLO's or COCO's files) or a classifier (class folders).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "examples:\n"

@@ -44,11 +44,14 @@ class AugmentSettings(Settings):
 class DataSettings(Settings):
     """The data set and how its frames become network inputs."""
 
-    root: str = Field("datasets/kitti", description="folder that holds training/image_2 and training/label_2")
+    root: str = Field("datasets/kitti", description="folder of the data set: KITTI's layout, YOLO's or COCO's")
     classes: str | tuple[str, ...] = Field(
-        "kitti8", description="class set: kitti8, kitti3, or a list of KITTI class names"
+        "kitti8", description="a list of class names, kitti8, kitti3, or auto: all that the labels to train on name"
     )
-    train_split: str = Field("train", description="split to train on: a file in ROOT/ImageSets, train, val or all")
+    ignore: tuple[str, ...] = Field(
+        ("DontCare",), description="names of objects that are regions to ignore: neither right nor wrong"
+    )
+    train_split: str = Field("train", description="split to train on: train, val, all, or another the data set has")
     val_split: str = Field("val", description="split to validate on")
     resize: Literal["stretch", "letterbox"] = Field(
         "stretch", description="how a frame fits the input: stretched, or scaled evenly and padded"

@@ -50,7 +50,7 @@ def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "network": config.network.kind,
         "classes": list(classes),
-        "anchors": [list(pair) for pair in config.network.anchors],
+        "anchors": [list(pair) for pair in config.network.anchor_sizes],
         "resize": {"policy": config.data.resize, "size": list(config.size)},
         "normalisation": {"mean": list(MEAN), "std": list(STD)},
     }

@@ -6,8 +6,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from data.annotation import AUTO
 from data.settings import Settings
 from training.settings import BackboneSettings
+
+Anchors = tuple[tuple[float, float], ...]
 
 # k-means by shape IoU (mean 0.719) over the objects of the KITTI train split, frames stretched to 448 x 448.
 KITTI_ANCHORS = ((10, 24), (7, 60), (15, 36), (28, 41), (20, 63), (40, 71), (24, 173), (63, 118), (102, 214))
@@ -21,14 +24,26 @@ class NetworkSettings(BackboneSettings):
     xy_scale: float = Field(
         default=1.0, ge=1, le=3, description="reach of a box centre, in cells: 1 its own, 2 half a cell beyond it"
     )
-    anchors: tuple[tuple[float, float], ...] = Field(
+    anchors: tuple[tuple[float, float], ...] | str = Field(
         default=KITTI_ANCHORS,
-        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32",
+        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32; "
+        "auto: found in the training split when a run starts",
     )
+
+    @property
+    def anchor_sizes(self) -> Anchors:
+        """The anchors as numbers, which the config of a run has from its start on."""
+        if isinstance(self.anchors, str):
+            raise ValueError("network.anchors=auto is for training, which finds them; give pairs [width, height] here")
+        return self.anchors
 
     @field_validator("anchors")
     @classmethod
-    def _anchors_fit_three_levels(cls, anchors: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    def _anchors_fit_three_levels(cls, anchors: Anchors | str) -> Anchors | str:
+        if isinstance(anchors, str):
+            if anchors != AUTO:
+                raise ValueError(f"{anchors!r} is neither auto nor a list of pairs [width, height]")
+            return anchors
         if not anchors or len(anchors) % 3:
             raise ValueError(f"{len(anchors)} anchors do not divide over 3 levels; give 9 pairs [width, height]")
         if any(side <= 0 for pair in anchors for side in pair):
