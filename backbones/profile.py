@@ -20,7 +20,8 @@ from torch import nn
 from backbones import paper
 from backbones.attention import CATALOGUE
 from backbones.counting import count_macs, count_params
-from backbones.names import COVERAGES, PLACEMENTS, check_name
+from backbones.names import COVERAGES, PLACEMENTS
+from system.names import check_name
 from backbones.resnet import ARCHS, build_backbone, check_backbone, goes_with
 from backbones.spec import AttentionSpec, split
 from system.command import Parser, exit_status

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.names import check_name
+from system.names import check_name
 from data.formats.kitti import Label, format_label
 from data.images import write_image
 from detector.inference.drawing import draw
