@@ -1,4 +1,4 @@
-"""Find objects in images, videos and live streams: python detect.py SOURCE [SOURCE ...] --weights W"""
+"""Find objects in images, videos and live streams: python detect.py SOURCE [SOURCE ...] [--weights W]"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detector.inference.thresholds import Thresholds, thresholds
+from detector.inference.weights import default_weights, weights_argument, weights_path
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run
@@ -23,7 +24,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="detect.py", description="Find objects in images, videos and live streams.")
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, 'pattern*', list.txt, camera number, URL")
-    add("--weights", required=True, type=Path, help=".pt checkpoint, .onnx or OpenVINO .xml")
+    add(
+        "--weights",
+        type=weights_argument,
+        metavar="W",
+        help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them "
+        "(default: kitti-light, on a GPU kitti)",
+    )
     add("--output", type=Path, metavar="DIR", help="where results go (default: the next free runs/detect/<source>)")
     add(
         "--save",
@@ -83,8 +90,13 @@ def _load(args: argparse.Namespace) -> tuple[Detector, int]:
     """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
     from detector.inference.predictor import Predictor
 
+    weights = args.weights
+    if weights is None:
+        name = default_weights(args.device)
+        weights = weights_path(name)
+        print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
     limits = replace(args.conf, only=args.classes)
-    predictor = Predictor(args.weights, args.device, args.precision, limits, args.iou, args.threads)
+    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 

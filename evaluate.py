@@ -10,6 +10,7 @@ from pathlib import Path
 
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
+from detector.inference.weights import weights_argument
 from system.command import Parser, count, exit_status, fraction
 
 
@@ -25,7 +26,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "  python evaluate.py --labels datasets/kitti/training/label_2 --detections results --split val --json -",
     )
     network = parser.add_argument_group("a network over a data set")
-    network.add_argument("--weights", metavar="W", help=".pt checkpoint, .onnx or OpenVINO .xml")
+    network.add_argument(
+        "--weights",
+        type=weights_argument,
+        metavar="W",
+        help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them",
+    )
     network.add_argument("--data", metavar="ROOT", help="folder with training/image_2 and training/label_2")
     network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
     network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")

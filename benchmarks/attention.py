@@ -5,13 +5,15 @@ python -m benchmarks.attention [--arch resnet50] [--sizes 224 448] [--rounds 9] 
 Parameters and multiply-adds are exact (`backbones.profile`), of the 1000-class network with the attention at its
 default options (in all blocks where it leaves a choice), beside the plain network. "light" is Table 1's rule of the
 EMCA paper, computed: fewer parameters and no more multiply-adds than SE in all blocks of the same network. Times are
-of one image in eval mode, float32; variants take turns in an order that changes every round; medians count. The last
-table is Table 2's claim: the first or the last block of each stage against all.
+CPU time (of all threads together, so that other programs count little) of one image in eval mode, float32; variants
+take turns in an order that changes every round; medians count. The last table is Table 2's claim: the first or the
+last block of each stage against all.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 
 import torch
 
@@ -36,7 +38,7 @@ def main() -> None:
     torch.manual_seed(0)
     print(f"{args.arch}, {args.threads} thread(s), PyTorch {torch.__version__}, median of {args.rounds} rounds\n")
     chosen = [v for name in dict.fromkeys(("none", "se", *args.only)) if (v := in_all_blocks(args.arch, name))]
-    times = {size: median_seconds(chosen, args.rounds, size) for size in args.sizes}
+    times = {size: median_seconds(chosen, args.rounds, size, time.process_time) for size in args.sizes}
     costs = {variant: profile(variant) for variant in chosen}
     print_costs(chosen, costs, times)
     print_placements(args.arch, args.rounds, args.sizes[0])
@@ -51,7 +53,7 @@ def in_all_blocks(arch: str, name: str, placement: str = "all") -> Variant | Non
 
 def print_costs(chosen: list[Variant], costs: dict[Variant, Profile], times: dict[int, dict[Variant, float]]) -> None:
     plain, se = costs[chosen[0]], costs[chosen[1]]
-    head = [f"{size}: ms" for size in times] + [f"{size}: of plain" for size in times]
+    head = [f"{size}: CPU ms" for size in times] + [f"{size}: of plain" for size in times]
     print(f"| attention | seat | + params (K) | + multiply-adds (M) | light | {' | '.join(head)} |")
     print("|---" * (5 + len(head)) + "|")
     for variant in chosen:
@@ -68,7 +70,7 @@ def print_placements(arch: str, rounds: int, size: int) -> None:
     """How much faster the network is with attention in the first or last block of each stage than in all."""
     variants = {(name, p): in_all_blocks(arch, name, p) for name in TABLE_2 for p in ("all", "first", "last")}
     present = [variant for variant in variants.values() if variant is not None]
-    seconds = median_seconds(present, rounds, size)
+    seconds = median_seconds(present, rounds, size, time.process_time)
     print(f"\n| {size} px, images a second against all blocks | first | last |\n|---|---|---|")
     for name in TABLE_2:
         everywhere, first, last = (variants[name, p] for p in ("all", "first", "last"))

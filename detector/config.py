@@ -15,6 +15,10 @@ from training.settings import TrainSettings
 class DetectorTrainSettings(TrainSettings):
     """How the loop runs, and what decides which weights are the best."""
 
+    start: str | None = Field(
+        None,
+        description="start from a whole detector: a checkpoint, or the name of a shipped model (kitti, kitti-light)",
+    )
     best: Literal["mAP50", "AP", "Car", "Pedestrian", "Cyclist"] = Field(
         "mAP50", description="metric that chooses best.pt: COCO mAP50 or AP, or the moderate AP40 of one class"
     )
@@ -34,6 +38,12 @@ class Config(RunConfig):
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="the detector")
     loss: LossSettings = Field(default_factory=LossSettings, description="the training loss")
     train: DetectorTrainSettings = Field(default_factory=DetectorTrainSettings, description="the loop")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Config:
+        if self.train.start and self.network.pretrained:
+            raise ValueError("train.start brings a backbone of its own: give it or network.pretrained, not both")
+        return self
 
     @model_validator(mode="after")
     def _loss_fits_the_network(self) -> Config:

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from backbones.pretrained import load_pretrained
+from backbones.weight_file import WeightsError
 from data.batches import Batch, BatchSampler, Targets, make_loader
 from data.detection import DetectionDataset, open_dataset
 from detector.config import Config
 from detector.evaluation.validation import validate
-from detector.inference.trained import about
+from detector.inference.trained import about, load_trained
+from detector.inference.weights import weights_path
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
+from detector.network.start import start_from
 from training.config import RunConfig
 from training.distributed import World
 from training.task import Chart, Task, Validation
@@ -64,8 +67,19 @@ class DetectionTask(Task[Config]):
         return build_detector(self.config.network, len(self.classes), self.config.loss)
 
     def start(self, network: Any) -> str:
+        if whole := self.config.train.start:
+            return self._start_from(network, whole)
         source = self.config.network.pretrained
         return str(load_pretrained(network.backbone, source)) if source else ""
+
+    def _start_from(self, network: DetectionModel, source: str) -> str:
+        trained = load_trained(weights_path(source))
+        arch, there = self.config.network.arch, trained.config.network.arch
+        if arch != there:
+            raise WeightsError(
+                f"train.start={source}: a detector on {there}, this one is on {arch}: network.arch={there}"
+            )
+        return str(start_from(network, self.classes, trained.weights, trained.classes, source))
 
     def backbone(self, network: Any) -> Any:
         return network.backbone

@@ -22,10 +22,11 @@ from detector.export.calibration import calibration_frames, checking_frames, net
 from detector.export.graph import ImagesToBoxes, halve_weights, save_openvino, to_openvino, write_onnx
 from detector.export.quantise import Inputs, quantise_onnx, quantise_openvino
 from detector.inference.backend import open_backend
-from detector.inference.card import Card, WeightsError
+from detector.inference.card import Card
 from detector.inference.predictor import Image, Predictor
 from detector.inference.runtimes import ExportedBackend
 from detector.inference.trained import load_trained
+from detector.inference.weights import FOLDER, WeightsError, weights_argument
 from system.command import Parser, exit_status
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
@@ -35,7 +36,7 @@ NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "on
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="python -m detector.export", description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
-    add("weights", type=Path, metavar="W", help=".pt checkpoint")
+    add("weights", type=weights_argument, metavar="W", help=".pt checkpoint, or the name of a shipped model")
     add("--to", required=True, choices=tuple(SUFFIX), help="onnx: one .onnx file; openvino: an .xml and a .bin")
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument(
@@ -129,9 +130,12 @@ def _size(given: Sequence[int] | None, own: tuple[int, int]) -> tuple[int, int]:
 
 
 def _output(args: argparse.Namespace) -> Path:
-    """W.onnx or W.xml; with the precision in the name where it is not fp32, so that they can lie side by side."""
+    """W.onnx or W.xml; with the precision in the name where it is not fp32, so that they can lie side by side.
+    Beside W; of a shipped model in the working folder, for the shipped ones lie where the program lies.
+    """
     tag = "" if args.precision == "fp32" else f"-{args.precision}"
-    output: Path = args.output or args.weights.with_name(f"{args.weights.stem}{tag}{SUFFIX[args.to]}")
+    folder = Path() if args.weights.parent == FOLDER else args.weights.parent
+    output: Path = args.output or folder / f"{args.weights.stem}{tag}{SUFFIX[args.to]}"
     if output.suffix != SUFFIX[args.to]:
         raise WeightsError(f"--output {output}: a file made with --to {args.to} must end in {SUFFIX[args.to]}")
     return output

@@ -13,8 +13,9 @@ from data.annotation import Annotation
 from data.detection import DetectionDataset
 from data.images import read_image
 from data.resize import fit, halve, resize
-from detector.inference.card import Card, WeightsError
+from detector.inference.card import Card
 from detector.inference.predictor import Image
+from detector.inference.weights import WeightsError
 from detector.video.frames import Selection
 from detector.video.journal import Journal
 from detector.video.video_file import VideoFile

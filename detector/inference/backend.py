@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.resize import Geometry
-from detector.inference.card import WeightsError
 from detector.inference.cores import thread_count
 from detector.inference.detections import Detections
 from detector.inference.thresholds import Threshold
+from detector.inference.weights import WeightsError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 

@@ -9,13 +9,10 @@ from pathlib import Path
 
 from data.annotation import check_class_names
 from data.resize import POLICIES
+from detector.inference.weights import WeightsError
 
 FORMAT = "kitti-attention-detector-graph/1"
 LARGEST = 8192  # pixels a side of a network input
-
-
-class WeightsError(ValueError):
-    """Weights that cannot be used; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

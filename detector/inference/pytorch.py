@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from data.resize import Geometry
-from detector.inference.card import WeightsError
 from detector.inference.cores import thread_count
 from detector.inference.decode import detect
 from detector.inference.detections import Detections
 from detector.inference.fuse import fuse
 from detector.inference.thresholds import Threshold
 from detector.inference.trained import load_trained
+from detector.inference.weights import WeightsError
 from detector.network.model import DetectionModel
 from training.precision import autocast, pick_device, pick_precision
 

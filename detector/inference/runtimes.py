@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.resize import Geometry
-from detector.inference.card import Card, WeightsError, read_card
+from detector.inference.card import Card, read_card
 from detector.inference.decode import select
 from detector.inference.detections import Detections
 from detector.inference.thresholds import Threshold
+from detector.inference.weights import WeightsError
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 RT_INFO = "kitti_attention_detector"  # the section of OpenVINO's rt_info that holds the card

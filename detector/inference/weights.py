@@ -1,15 +1,65 @@
-"""The weights that a user names. Torch-free."""
+"""The weights that a user names: a file, or one of the models that come with the project. Torch-free."""
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
-from detector.inference.card import WeightsError
+from system.shipped import shipped
+
+FOLDER = shipped("weights")  # README.md there is their card
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used; the message names the file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    about: str
+    sha256: str
+
+    def path(self, name: str) -> Path:
+        """The file, once it is found to be the one that was meant."""
+        path = FOLDER / f"{name}.pt"
+        if not path.is_file():
+            raise WeightsError(
+                f"{path}: the model {name!r} is not there; get it with the repository: git checkout weights"
+            )
+        if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
+            raise WeightsError(f"{path}: damaged or replaced (its sha256 differs); get it again: git checkout weights")
+        return path
+
+
+SHIPPED = {
+    "kitti": Shipped("accurate: 832 x 256, for GPUs and patience", ""),
+    "kitti-light": Shipped("fast: 512 x 160, real time on two cores", ""),
+}
 
 
 def weights_path(text: str | Path) -> Path:
-    """The file that `text` means."""
-    path = Path(text)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; give a .pt checkpoint, an .onnx file or an OpenVINO .xml")
-    return path
+    """The file that `text` means: the name of a shipped model, or a path, which is left as it is."""
+    model = SHIPPED.get(str(text))
+    return model.path(str(text)) if model else Path(text)
+
+
+def weights_argument(text: str) -> Path:
+    """`--weights` of a command line; "help" lists the shipped models and ends the command."""
+    if text == "help":
+        print("\n".join(f"{name:12} {model.about}" for name, model in SHIPPED.items()))
+        print(f"{FOLDER / 'README.md'} says what they reach, on what they were trained, and their licence.")
+        raise SystemExit(0)
+    try:
+        return weights_path(text)
+    except WeightsError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from None
+
+
+def default_weights(device: str) -> str:
+    """The shipped model that suits a device: the accurate one where there is a GPU."""
+    import torch  # late: it takes seconds, and mistakes in other words are told at once
+
+    gpu = device.startswith(("cuda", "mps")) or (device == "auto" and torch.cuda.is_available())
+    return "kitti" if gpu else "kitti-light"

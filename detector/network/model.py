@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -19,6 +21,28 @@ class Candidates(NamedTuple):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """How a weight holds its classes: `groups` times (`before` rows of no class, then a row a class)."""
+
+    groups: int
+    before: int
+
+    def translate(self, own: Tensor, classes: Sequence[str], other: Tensor, classes_there: Sequence[str]) -> Tensor:
+        """`other` in the order of `classes`; rows of a class that it lacks are `own`'s."""
+        count = self.groups * (self.before + len(classes_there))
+        if other.shape[0] != count or other.shape[1:] != own.shape[1:]:
+            return other  # another kind of head: as it is, for the comparison of shapes to find
+        here = own.unflatten(0, (self.groups, -1)).clone()
+        grouped = other.to(own.dtype).unflatten(0, (self.groups, -1))
+        here[:, : self.before] = grouped[:, : self.before]
+        both = [name for name in classes if name in classes_there]
+        here[:, [self.before + classes.index(name) for name in both]] = grouped[
+            :, [self.before + classes_there.index(name) for name in both]
+        ]
+        return here.flatten(0, 1)
 
 
 class DetectionModel(nn.Module, ABC):
@@ -38,6 +62,10 @@ class DetectionModel(nn.Module, ABC):
     @abstractmethod
     def candidates(self, outputs: Any, conf: float) -> list[Candidates]:
         """What scores above `conf`, image by image; nothing is suppressed yet."""
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        """The weights that hold something of each class, by name: what a detector of other classes can take over."""
+        return {}
 
     def decode(self, outputs: Any) -> tuple[Tensor, Tensor]:
         """All of it as boxes [B, N, 4] and scores [B, N, K], in operations that an exported graph can hold."""

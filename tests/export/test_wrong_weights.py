@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from detector.inference.backend import open_backend
-from detector.inference.card import WeightsError
+from detector.inference.weights import WeightsError
 
 
 def refused(path, device="auto", precision="auto", threads=1):

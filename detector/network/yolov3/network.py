@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.batches import Targets
-from detector.network.model import Candidates, DetectionModel
+from detector.network.model import Candidates, ClassRows, DetectionModel
 from detector.network.settings import LossSettings
 from detector.network.yolov3.boxes import Coder, decode_maps, flatten_maps, make_grid
 from detector.network.yolov3.loss import DetectionLoss
@@ -154,6 +154,10 @@ class YOLOv3(DetectionModel):
             row, label = (scores > conf).nonzero(as_tuple=True)
             found.append(Candidates(boxes[row], scores[row, label], label))
         return found
+
+    def class_rows(self) -> dict[str, ClassRows]:
+        rows = ClassRows(groups=self.anchors.shape[1], before=5)  # x, y, w, h, objectness
+        return {f"heads.{k}.1.{kind}": rows for k in range(len(self.heads)) for kind in ("weight", "bias")}
 
     def decode(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         boxes, objectness, classes = decode_maps(outputs, self.anchors, self.strides, self.coder)

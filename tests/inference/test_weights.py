@@ -1,0 +1,54 @@
+"""Names of shipped models, and what is said where one is missing or damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detector.inference import weights
+from detector.inference.weights import SHIPPED, Shipped, WeightsError, default_weights, weights_path
+
+
+@pytest.fixture()
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A shelf of one model, `toy`."""
+    (tmp_path / "toy.pt").write_bytes(b"weights")
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setitem(SHIPPED, "toy", Shipped("", hashlib.sha256(b"weights").hexdigest()))
+    return tmp_path
+
+
+def test_a_name_is_its_file_and_a_path_is_left_alone(shelf: Path) -> None:
+    assert weights_path("toy") == shelf / "toy.pt"
+    assert weights_path("runs/toy/best.pt") == Path("runs/toy/best.pt")
+    assert weights_path("no-such-model") == Path("no-such-model")
+
+
+def test_one_other_byte_is_told(shelf: Path) -> None:
+    (shelf / "toy.pt").write_bytes(b"Weights")
+    with pytest.raises(WeightsError, match="damaged or replaced"):
+        weights_path("toy")
+    (shelf / "toy.pt").unlink()
+    with pytest.raises(WeightsError, match="is not there"):
+        weights_path("toy")
+
+
+def test_a_processor_gets_the_fast_model_and_a_gpu_the_accurate_one() -> None:
+    assert default_weights("cpu") == "kitti-light"
+    assert default_weights("cuda:1") == "kitti"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_models_are_there_and_whole(name: str) -> None:
+    assert weights_path(name).stat().st_size < 40e6
+
+
+def test_help_lists_them_and_says_where_their_card_is() -> None:
+    command = [sys.executable, "detect.py", "x.jpg", "--weights", "help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(f"{name} " in said for name in SHIPPED)
+    assert "weights/README.md" in said
