@@ -25,5 +25,5 @@ setup(
     extras_require={"export": export, "dev": dev, "all": export + dev},
     packages=[*find_packages(), DOORS],
     package_dir={DOORS: "."},
-    package_data={DOORS: ["configs/*.yaml", "weights/*"], "data": ["splits/*.txt"], "detector.evaluation": ["*.html"]},
+    package_data={DOORS: ["configs/*.yaml", "weights/*"], "data": ["splits/*.txt"], "": ["*.html"]},
 )

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from system.names import check_name
 from system.files import locked
+from system.names import check_name
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import ConfigError, RunConfig, changed, config_path, read_yaml
 from training.distributed import World, join_world

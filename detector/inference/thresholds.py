@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from system.names import check_name
 from system.command import fraction
+from system.names import check_name
 
 Threshold = float | NDArray[np.float32]  # one for all classes, or [K] one a class: inf where it is not wanted
 
