@@ -35,7 +35,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--save",
         metavar="LIST",
-        help="of image,video,kitti,json,csv,coco,mot, or none (default: pictures and json)",
+        help="some of image,video,kitti,json,csv,coco,mot, or none (default: pictures and json)",
     )
     add("--crops", action="store_true", help="save every object cut out, by class")
     add("--show", action="store_true", help="show in a window while running; q stops")

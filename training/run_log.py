@@ -125,8 +125,9 @@ def _epoch_lines(row: Mapping[str, Any], epochs: int, seconds_left: float) -> st
 
 def _indented(line: str) -> str:
     """In as many lines as it takes."""
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(line, COLUMNS, initial_indent="    ", subsequent_indent="    ", **whole)
+    indent = "    "
+    wrapper = textwrap.TextWrapper(COLUMNS, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(line)
 
 
 def plot_run(folder: Path, rows: list[dict[str, Any]], chart: Chart) -> None:
