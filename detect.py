@@ -7,13 +7,15 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from detector.inference.thresholds import Thresholds, thresholds
 from detector.inference.weights import default_weights, weights_argument, weights_path
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run
-from system.command import Parser, exit_status, fraction
+from system.command import Parser, exit_status, fraction, names
 
 GPU_BATCH = 8  # files only need throughput, and a GPU is idle on single images; a CPU gains nothing from larger batches
 
@@ -30,12 +32,23 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "(default: kitti-light, on a GPU kitti)",
     )
     add("--output", type=Path, metavar="DIR", help="where results go (default: the next free runs/detect/<source>)")
-    add("--save", metavar="LIST", help="some of image,video,kitti,json,csv, or none (default: pictures and json)")
+    add(
+        "--save",
+        metavar="LIST",
+        help="some of image,video,kitti,json,csv,coco,mot, or none (default: pictures and json)",
+    )
     add("--crops", action="store_true", help="save every object cut out, by class")
     add("--show", action="store_true", help="show in a window while running; q stops")
-    add("--track", action="store_true", help="give objects ids that stay through a video (needs the package trackers)")
-    add("--conf", type=fraction, default=0.25, help="lowest score of a detection (default: %(default)s)")
+    add("--track", action="store_true", help="give objects ids that stay through a video")
+    add(
+        "--conf",
+        type=thresholds,
+        default=Thresholds(),
+        metavar="SCORE",
+        help="lowest score of a detection, for all or a class: 0.4, or .25,Car=.5,Pedestrian=.3 (default: 0.25)",
+    )
     add("--iou", type=fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
+    add("--classes", type=names, default=(), metavar="NAME,..", help="find only these (default: all that W knows)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     add("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="processor threads of the network (default: all cores)")
@@ -66,7 +79,7 @@ def _options(args: argparse.Namespace) -> Options:
         crops=args.crops,
         show=args.show,
         track=args.track,
-        conf=args.conf,
+        conf=replace(args.conf, only=args.classes).lowest,
         batch=args.batch,
         patience=args.timeout,
         selection=Selection(args.every, parse_time(args.start), end, args.max_frames),
@@ -82,7 +95,8 @@ def _load(args: argparse.Namespace) -> tuple[Detector, int]:
         name = default_weights(args.device)
         weights = weights_path(name)
         print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
-    predictor = Predictor(weights, args.device, args.precision, args.conf, args.iou, args.threads)
+    limits = replace(args.conf, only=args.classes)
+    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 

@@ -1,23 +1,13 @@
-"""The names a person types: checked once, answered with the nearest valid one."""
+"""The names of placements and coverages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Literal, get_args
+
+from system.names import check_name as check_name
 
 Placement = Literal["all", "first", "last"]  # which blocks of a stage carry a module (the paper's Table 2)
 Coverage = Literal["0,0", "1,1", "1,N", "i-1,1", "i-1,N"]  # "S,N'" of equation (5) (the paper's Table 3)
 
 PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 COVERAGES: tuple[Coverage, ...] = get_args(Coverage)
-
-
-def check_name(what: str, name: object, valid: Iterable[str]) -> str:
-    """Return `name` if it is one of `valid`; else raise a one-line ValueError with the valid names and the nearest."""
-    valid = tuple(valid)
-    if isinstance(name, str) and name in valid:
-        return name
-    by_lower_case = {v.lower(): v for v in valid}
-    nearest = get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.0)[0]
-    raise ValueError(f"unknown {what} {name!r}: did you mean {by_lower_case[nearest]!r}? Valid: {' | '.join(valid)}")

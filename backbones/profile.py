@@ -20,11 +20,12 @@ from torch import nn
 from backbones import paper
 from backbones.attention import CATALOGUE
 from backbones.counting import count_macs, count_params
-from backbones.names import COVERAGES, PLACEMENTS, check_name
+from backbones.names import COVERAGES, PLACEMENTS
 from backbones.resnet import ARCHS, build_backbone, check_backbone, goes_with
 from backbones.spec import AttentionSpec, split
 from system.command import Parser, exit_status
 from system.files import write_text
+from system.names import check_name
 
 IMAGE_SIZE = 224
 NUM_CLASSES = 1000

@@ -17,8 +17,8 @@ from backbones.attention import CATALOGUE
 from backbones.attention.gate import GlobalMean, PlainAdd, Taps
 from backbones.attention.place import Place, all_places
 from backbones.attention.seat import Seat
-from backbones.names import check_name
 from backbones.spec import AttentionSpec
+from system.names import check_name
 
 
 class AttentionBasicBlock(BasicBlock):

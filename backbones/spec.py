@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_origin
 
 from backbones.attention import CATALOGUE
-from backbones.names import PLACEMENTS, Placement, check_name
+from backbones.names import PLACEMENTS, Placement
+from system.names import check_name
 
 DEFAULT_PLACEMENT: Placement = "first"
 OptionValue = str | int | float | bool

@@ -34,7 +34,7 @@ from detector.network.profile import cost
 from detector.task import DetectionTask
 from system.command import Parser, exit_status, names
 from system.files import replacing, write_text
-from training.config import ConfigError, merge, read_yaml
+from training.config import ConfigError, config_path, merge, read_yaml
 from training.run import train_in
 
 LEVELS = ("easy", "moderate", "hard")
@@ -258,7 +258,7 @@ def _seeds(text: str) -> list[int]:
 
 def main() -> int:
     parser = Parser(prog="python -m detector.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("comparison", type=Path, help="a comparison file, for example configs/compare-kitti.yaml")
+    parser.add_argument("comparison", type=config_path, help="a file such as configs/compare-kitti.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe that differ")
     parser.add_argument("--only", type=names, default=(), metavar="LABEL,..", help="train these, write no table")
     parser.add_argument("--seeds", type=_seeds, default=(), metavar="N,..", help="train each variant with these")

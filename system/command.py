@@ -9,7 +9,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
+
+from system.version import VERSION
 
 
 class Failure(RuntimeError):
@@ -17,7 +20,12 @@ class Failure(RuntimeError):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose mistakes take one line."""
+    """argparse whose mistakes take one line. An installed command calls itself as it was called."""
+
+    def __init__(self, prog: str | None = None, **settings: Any) -> None:
+        called = Path(sys.argv[0]).name
+        super().__init__(prog=called if called.startswith("kitti-") else prog, **settings)
+        self.add_argument("--version", action="version", version=f"kitti-attention-detector {VERSION}")
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}; {self.prog} --help shows what can be given", file=sys.stderr)

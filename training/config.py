@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from data.settings import Settings
+from system.shipped import shipped
 from training.settings import OptimizerSettings, PhaseSettings, TrainSettings
 
 
@@ -160,6 +161,13 @@ def settings_help(kind: type[RunConfig], beside: type[RunConfig] | None = None, 
     return "\n".join(lines)
 
 
+def config_path(text: str) -> Path:
+    """The file that a person names: a path, or one of the configs that come with the project, `kitti` for example."""
+    path = Path(text)
+    ours = shipped("configs") / f"{path.name.removesuffix('.yaml')}.yaml"
+    return ours if not path.exists() and path.parent.name in ("", "configs") and ours.is_file() else path
+
+
 def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Plain values of a YAML file, laid over those of the file that its `base:` names."""
     if path.resolve() in seen:
@@ -167,8 +175,9 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
-        near = difflib.get_close_matches(path.stem, [p.stem for p in path.parent.glob("*.yaml")], n=1)
-        hint = f"; did you mean {path.parent / near[0]}.yaml?" if near else ""
+        folder = path.parent if path.suffix else shipped("configs")
+        near = difflib.get_close_matches(path.stem, [p.stem for p in folder.glob("*.yaml")], n=1)
+        hint = f"; did you mean {path.with_name(near[0])}{path.suffix}?" if near else ""
         raise ConfigError(f"{path}: no such config file{hint}") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{path}: cannot be read ({fault})") from None

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from backbones.names import check_name
 from system.files import locked
+from system.names import check_name
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import ConfigError, RunConfig, changed, read_yaml
+from training.config import ConfigError, RunConfig, changed, config_path, read_yaml
 from training.distributed import World, join_world
 from training.precision import pick_device
 from training.task import Task
@@ -64,9 +64,10 @@ def _resolve(
     tasks: Tasks, config_file: str | None, overrides: Sequence[str], checkpoint: Checkpoint | None
 ) -> tuple[type[Task[Any]], RunConfig]:
     if config_file:
-        named = read_yaml(Path(config_file)).get("task", next(iter(tasks)))
+        path = config_path(config_file)
+        named = read_yaml(path).get("task", next(iter(tasks)))
         task_type = tasks[check_name("task", named, tasks)]
-        return task_type, task_type.config_type.load(config_file, overrides)
+        return task_type, task_type.config_type.load(path, overrides)
     if checkpoint:
         task_type = tasks[check_name("task", checkpoint.task, tasks)]
         return task_type, task_type.config_type.restore(checkpoint.config, where="last.pt").override(overrides)

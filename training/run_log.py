@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from system.files import replacing, write_text
 from training.config import RunConfig
 from training.progress import Progress
 from training.task import Chart, Validation
+
+COLUMNS = 80  # of a terminal that nobody has widened
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {remaining} left{postfix}"
 
 
 class RunLog:
@@ -51,7 +55,7 @@ class RunLog:
     def start_epoch(self, title: str, steps: int, done: int) -> None:
         if self.active:
             self._bar = tqdm(
-                total=steps, initial=done, desc=title, unit="step", dynamic_ncols=True, leave=False,
+                total=steps, initial=done, desc=title, bar_format=BAR, dynamic_ncols=True, leave=False,
                 disable=not sys.stderr.isatty(), file=sys.stderr,
             )  # fmt: skip
 
@@ -59,20 +63,22 @@ class RunLog:
         """One optimiser step: moves the bar, and the curves of TensorBoard."""
         rate = progress.images_per_second
         if self._bar is not None:
-            losses = " ".join(f"{name[:5]} {value:.2f}" for name, value in parts.items())
-            self._bar.set_postfix_str(f"{losses} lr {lr:.2g} {size[0]}x{size[1]} {rate:.1f} img/s", refresh=False)
+            self._bar.set_postfix_str(f"loss {parts['total']:.3g} {size[0]}x{size[1]} {rate:.1f} img/s", refresh=False)
             self._bar.update()
         if self._events is not None:
             for name, value in {**parts, "lr": lr, "images_per_second": rate}.items():
                 self._events.add_scalar(f"train/{name}", value, progress.step)
 
-    def end_epoch(
-        self, row: Mapping[str, Any], epochs: int, seconds_left: float, validation: Validation | None
-    ) -> None:
-        """Adds a row to metrics.csv (rewritten whole, so that it is never torn) and prints the epoch's line."""
+    def end_steps(self) -> None:
+        """The epoch's bar goes: validation may have one of its own."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def end_epoch(
+        self, row: Mapping[str, Any], epochs: int, seconds_left: float, validation: Validation | None
+    ) -> None:
+        """Adds a row to metrics.csv (rewritten whole, so that it is never torn) and prints the epoch's lines."""
         if not self.active:
             return
         self.rows.append(dict(row))
@@ -82,9 +88,9 @@ class RunLog:
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.folder / "metrics.csv", text.getvalue())
-        self.say(_epoch_line(row, epochs, seconds_left))
+        self.say(_epoch_lines(row, epochs, seconds_left))
         if validation:
-            self.say(f"    {validation.line}")
+            self.say(_indented(validation.line))
             self._show_validation(int(row["step"]), validation)
 
     def _show_validation(self, step: int, validation: Validation) -> None:
@@ -100,20 +106,28 @@ class RunLog:
         self._events.flush()
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.end_steps()
         if self._events is not None:
             self._events.close()
         if self.active and self.rows:
             plot_run(self.folder, self.rows, self.chart)
 
 
-def _epoch_line(row: Mapping[str, Any], epochs: int, seconds_left: float) -> str:
-    parts = " ".join(f"{name[5:]} {value:.3f}" for name, value in row.items() if name.startswith("loss_"))
+def _epoch_lines(row: Mapping[str, Any], epochs: int, seconds_left: float) -> str:
+    """How it goes, and below it the losses."""
+    losses = "  ".join(f"{name[5:]} {value:.3f}" for name, value in row.items() if name.startswith("loss_"))
     return (
-        f"epoch {row['epoch']}/{epochs}  {row['height']}x{row['width']}  {parts}  lr {row['lr']:.2g}  "
-        f"{row['images_per_second']:.1f} img/s  wait {row['wait_share']:.0%}  left {seconds_left / 60:.0f} min"
+        f"epoch {row['epoch']}/{epochs}  {row['height']}x{row['width']}  lr {row['lr']:.2g}  "
+        f"{row['images_per_second']:.1f} img/s  wait {row['wait_share']:.0%}  left {seconds_left / 60:.0f} min\n"
+        + _indented(f"loss  {losses}")
     )
+
+
+def _indented(line: str) -> str:
+    """In as many lines as it takes."""
+    indent = "    "
+    wrapper = textwrap.TextWrapper(COLUMNS, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(line)
 
 
 def plot_run(folder: Path, rows: list[dict[str, Any]], chart: Chart) -> None:

@@ -37,6 +37,10 @@ class TrainingError(Failure):
     """Training cannot go on; the message says why and what to change."""
 
 
+class _Stopped(BaseException):
+    """Told to stop while validating. A resumed run validates again."""
+
+
 class Trainer:
     """One run: `Trainer(task, folder, world).run()` returns the signal that ended it early, or 0."""
 
@@ -67,6 +71,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.progress = Progress()
         self.signal = 0
+        self._validating = False
         self._loader: tuple[int, Any] | None = None
         if resume:
             self._restore(resume)
@@ -88,7 +93,11 @@ class Trainer:
                 if self.signal:
                     self.save()
                     return self.signal
-                validation = self.validate_if_due()
+                try:
+                    validation = self.validate_if_due()
+                except _Stopped:
+                    self.save()
+                    return self.signal
                 is_best = validation is not None and self.progress.count_score(validation.score)
                 self.finish_epoch(validation)
                 self.save(best=is_best)
@@ -163,7 +172,12 @@ class Trainer:
         every, done = self.config.train.validate_every, self.progress.epoch + 1
         if done < self.schedule.epochs and (every == 0 or done % every):
             return None
-        return self.task.validate(self._network_to_use(), self.precision, self.world)
+        self.log.end_steps()
+        self._validating = True
+        try:
+            return self.task.validate(self._network_to_use(), self.precision, self.world)
+        finally:
+            self._validating = False
 
     def finish_epoch(self, validation: Validation | None) -> None:
         """Metrics, a line for the terminal, and on to the next epoch."""
@@ -305,6 +319,8 @@ class Trainer:
         if self.signal:  # a second one: now
             raise KeyboardInterrupt
         self.signal = number
+        if self._validating and self.world.size == 1:
+            raise _Stopped
         self.log.say("stopping after this step; a second interrupt stops at once, without saving")
 
     def _told_to_stop(self) -> bool:

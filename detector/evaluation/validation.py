@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from data.batches import BatchSampler, make_loader
 from data.detection import DetectionDataset
@@ -69,7 +70,9 @@ def _predict(backend: TorchBackend, dataset: DetectionDataset, config: Config, w
         *(len(dataset), BATCH, config.size), shuffle=False, drop_last=False, rank=world.rank, world=world.size
     )
     found: dict[str, Detections] = {}
-    for batch in make_loader(dataset, sampler, policy=config.data.resize, workers=config.data.workers):
+    loader = make_loader(dataset, sampler, policy=config.data.resize, workers=config.data.workers)
+    silent = None if world.is_main else True  # None: where nobody watches
+    for batch in tqdm(loader, "validate", sampler.batches_per_epoch, leave=False, disable=silent, dynamic_ncols=True):
         images = batch.images.permute(0, 2, 3, 1).numpy()  # [B, H, W, 3] as it lies in memory, so nothing is copied
         detections = backend.finish(backend.run(images), batch.geometries, LOWEST_SCORE, OVERLAP)
         found.update(zip(batch.ids, detections, strict=True))

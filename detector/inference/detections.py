@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.names import check_name
 from data.formats.kitti import Label, format_label
 from data.images import write_image
 from detector.inference.drawing import draw
+from system.names import check_name
 
 BOX_DECIMALS, SCORE_DECIMALS = 2, 6  # KITTI's and COCO's files
 JSON_DECIMALS = 3  # of a box

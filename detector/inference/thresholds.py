@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from backbones.names import check_name
 from system.command import fraction
+from system.names import check_name
 
 Threshold = float | NDArray[np.float32]  # one for all classes, or [K] one a class: inf where it is not wanted
 
@@ -27,6 +27,11 @@ class Thresholds:
         for value in (self.others, *self.named.values()):
             if not 0 <= value <= 1:
                 raise ValueError(f"conf {value}: a score is between 0 and 1")
+
+    @property
+    def lowest(self) -> float:
+        """What anything has to score at least."""
+        return min([self.named.get(name, self.others) for name in self.only] or [self.others, *self.named.values()])
 
     def of(self, classes: Sequence[str]) -> Threshold:
         """For a network that knows these classes. Raises ValueError for a class that it does not know."""

@@ -7,7 +7,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "weights"  # README.md there is their card
+from system.shipped import shipped
+
+FOLDER = shipped("weights")  # README.md there is their card
 
 
 class WeightsError(ValueError):
@@ -39,8 +41,8 @@ SHIPPED = {
 
 def weights_path(text: str | Path) -> Path:
     """The file that `text` means: the name of a shipped model, or a path, which is left as it is."""
-    shipped = SHIPPED.get(str(text))
-    return shipped.path(str(text)) if shipped else Path(text)
+    model = SHIPPED.get(str(text))
+    return model.path(str(text)) if model else Path(text)
 
 
 def weights_argument(text: str) -> Path:

@@ -22,6 +22,10 @@ class SourceError(OSError):
     """A source that cannot be read. The message says why and what to do, without naming the source."""
 
 
+class NotThere(SourceError):
+    """A source that waiting will not bring."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """When a video frame is shown, in ticks of `time_base` seconds; `rate` is the nominal rate in frames a second."""
@@ -72,6 +76,9 @@ class Source(Protocol):
 
     def frames(self, journal: Journal, stop: threading.Event) -> Iterator[Frame]:
         """Frames in order. Raises SourceError if it cannot be read at all; ends early once `stop` is set."""
+
+    def probe(self) -> None:
+        """Raises SourceError where it is known at once that nothing can be read."""
 
     def expected_frames(self) -> int | None:
         """How many frames will come, if that can be known without reading everything."""

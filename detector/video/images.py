@@ -56,6 +56,18 @@ class Images:
     def expected_frames(self) -> int:
         return len(self.files)
 
+    def probe(self) -> None:
+        """One image that can be read is enough."""
+        first: SourceError | None = None
+        for file in self.files:
+            try:
+                _read(file.path)
+                return
+            except SourceError as error:
+                first = first or error
+        if first:
+            raise first
+
     def frames(self, journal: Journal, stop: threading.Event) -> Iterator[Frame]:
         waiting: deque[tuple[ImageFile, Future[NDArray[np.uint8]]]] = deque()
         todo = iter(self.files)

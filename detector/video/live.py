@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.video.container import nominal_rate, open_video, to_rgb
-from detector.video.frames import Frame, Kind, Selection, SourceError, Stamp
+from detector.video.frames import Frame, Kind, NotThere, Selection, SourceError, Stamp
 from detector.video.journal import Journal
 
 TICKS = Fraction(1, 90_000)  # a live source is stamped by the time its frames arrive
@@ -30,6 +30,9 @@ class Camera(Protocol):
 
     where: str
 
+    def probe(self) -> None:
+        """As of a Source."""
+
     def pictures(self, timeout: float, stop: threading.Event) -> Iterator[tuple[float | None, float, Picture]]:
         """(seconds on the stream's own clock or None, nominal frame rate, picture). SourceError when it breaks."""
 
@@ -40,6 +43,9 @@ class NetworkCamera:
     def __init__(self, url: str, where: str) -> None:
         self.url = url
         self.where = where
+
+    def probe(self) -> None:
+        """Nothing is known before its turn: many cameras serve one connection at a time."""
 
     def pictures(self, timeout: float, stop: threading.Event) -> Iterator[tuple[float | None, float, Picture]]:
         options = {}
@@ -73,10 +79,22 @@ class Webcam:
         self.index = index
         self.where = f"camera {index}"
 
-    def pictures(self, timeout: float, stop: threading.Event) -> Iterator[tuple[float | None, float, Picture]]:
-        capture = cv2.VideoCapture(self.index)
+    def probe(self) -> None:
+        self._open().release()
+
+    def _open(self) -> cv2.VideoCapture:
+        log = cv2.utils.logging
+        level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # every backend that cannot open it would say so in its own lines
+        try:
+            capture = cv2.VideoCapture(self.index)
+        finally:
+            log.setLogLevel(level)
         if not capture.isOpened():
-            raise SourceError("cannot be opened: is it connected, and may this user read it?")
+            raise NotThere("cannot be opened: is it connected, and may this user read it?")
+        return capture
+
+    def pictures(self, timeout: float, stop: threading.Event) -> Iterator[tuple[float | None, float, Picture]]:
+        capture = self._open()
         try:
             rate = capture.get(cv2.CAP_PROP_FPS)
             while not stop.is_set():
@@ -133,6 +151,9 @@ class LiveSource:
         self.selection = selection
         self.patience = patience
 
+    def probe(self) -> None:
+        self.camera.probe()
+
     def expected_frames(self) -> int | None:
         return self.selection.max_frames
 
@@ -182,6 +203,9 @@ class LiveSource:
                     pause = 0.5
                 return
             except SourceError as error:
+                if isinstance(error, NotThere) and started is None:
+                    slot.close(error)
+                    return
                 waited = time.monotonic() - last_frame
                 if waited >= self.patience:
                     seen = f"gave up after {waited:.0f} s without a frame" if started else "cannot be reached"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from system.files import replacing
+from system.files import replacing, write_text
 
 
 def part_name(rank: int, world: int) -> str:
@@ -18,7 +18,9 @@ def part_name(rank: int, world: int) -> str:
 
 
 def merge_parts(folder: Path, world: int, order: Sequence[str]) -> None:
-    """Join detections.rank*.jsonl and .csv into one file each, in the order of the sources, and remove the parts."""
+    """Join detections.rank*.jsonl and .csv into one file each, in the order of the sources, and coco.rank*.json; remove
+    the parts.
+    """
     position = {source: index for index, source in reversed(list(enumerate(order)))}
     for suffix in (".jsonl", ".csv"):
         names = [f"detections{part_name(rank, world)}{suffix}" for rank in range(world)]
@@ -35,6 +37,17 @@ def merge_parts(folder: Path, world: int, order: Sequence[str]) -> None:
             out.writelines(line for _, line in heapq.merge(*keyed, key=lambda entry: entry[0]))
         for part in parts:
             part.unlink()
+    _merge_coco(folder, [folder / f"coco{part_name(rank, world)}.json" for rank in range(world)])
+
+
+def _merge_coco(folder: Path, names: Sequence[Path]) -> None:
+    """The order of COCO's results means nothing."""
+    parts = [path for path in names if path.exists()]
+    if parts:
+        rows = [json.dumps(row, ensure_ascii=False) for path in parts for row in json.loads(path.read_text("utf-8"))]
+        write_text(folder / "coco.json", "[\n" + ",\n".join(rows) + "\n]\n" if rows else "[]\n")
+    for part in parts:
+        part.unlink()
 
 
 def _by_source(lines: Iterator[str], suffix: str, position: dict[str, int]) -> Iterator[tuple[int, str]]:

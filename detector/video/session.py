@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from detector.video.frames import Selection
+from detector.video.frames import Selection, Source, SourceError
 from detector.video.journal import Journal
 from detector.video.parts import merge_parts, part_name
 from detector.video.pipeline import Detector, Pipeline, Report
@@ -58,10 +59,11 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
         require_trackers()
     if options.batch is not None and options.batch < 1:
         raise ValueError(f"--batch {options.batch}: give 1 or more")
+    _require_one(open_sources(items, options.selection, options.patience))
     world.join(APART)
     try:
         detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
-        folder = world.main_does(lambda: _make_folder(options, items))
+        folder, is_new = world.main_does(lambda: _make_folder(options, items))
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
         with locked(folder) if world.is_main else nullcontext():
             report = _process(options, world.share(items), saves, folder, (detector, good_batch), journal, world, stop)
@@ -74,7 +76,11 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
     if world.size > 1:
         merge_parts(folder, world.size, [item.source for item in items])
     summary = _summary(everyone, len(items), folder, saves)
-    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    if is_new and not summary["frames"]:
+        shutil.rmtree(folder)
+        summary["output"] = "none, as nothing was read"
+    else:
+        write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     print(_in_words(summary))
     if summary["interrupted"]:
         return 130
@@ -117,6 +123,17 @@ def _process(
         return pipeline.run()
 
 
+def _require_one(sources: Sequence[Source]) -> None:
+    """At least one source can be opened. That takes milliseconds, loading a network seconds."""
+    first = ""
+    for source in sources:
+        try:
+            return source.probe()
+        except SourceError as error:
+            first = first or f"{source.source}: {error}"
+    raise ValueError(first + ("; no other source can be read either" if len(sources) > 1 else ""))
+
+
 def _saves(options: Options, items: Sequence[Item]) -> tuple[str, ...]:
     images = any(item.kind == "image" for item in items)
     moving = any(item.kind != "image" for item in items)
@@ -127,11 +144,15 @@ def _saves(options: Options, items: Sequence[Item]) -> tuple[str, ...]:
             raise ValueError(f"--save {save}: unknown; choose from {','.join(SAVES)}, or none")
     if "video" in options.saves and not moving:
         raise ValueError("--save video: all sources are images; write --save image, or give a video")
+    if "mot" in options.saves and not options.track:
+        raise ValueError("--save mot: that format is of objects with ids; add --track")
     return options.saves
 
 
-def _make_folder(options: Options, items: Sequence[Item]) -> Path:
-    """--output as it is, or the first free of runs/detect/<name>, <name>-2, ...; made, and checked to take files."""
+def _make_folder(options: Options, items: Sequence[Item]) -> tuple[Path, bool]:
+    """--output as it is, or the first free of runs/detect/<name>, <name>-2, ...; made, and checked to take files.
+    And whether it is new.
+    """
     if options.output is not None:
         folder = options.output
     else:
@@ -141,14 +162,14 @@ def _make_folder(options: Options, items: Sequence[Item]) -> Path:
         while folder.exists():
             number += 1
             folder = DEFAULT_ROOT / f"{name}-{number}"
-    probe = folder / ".writable"
+    probe, is_new = folder / ".writable", not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
         raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with --output") from None
-    return folder
+    return folder, is_new
 
 
 def _plain(journal: Journal) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,11 +20,12 @@ import numpy as np
 
 from data.formats.kitti import write_labels
 from data.images import ImageError, write_image
-from detector.inference.detections import Detections, to_labels, to_objects
+from detector.inference.detections import BOX_DECIMALS, SCORE_DECIMALS, Detections, to_labels, to_objects
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame, SourceError
+from system.files import replacing
 
-SAVES = ("image", "video", "kitti", "json", "csv")
+SAVES = ("image", "video", "kitti", "json", "csv", "coco", "mot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,81 @@ class KittiSink(FrameFiles):
 
     def write(self, result: Result) -> None:
         write_labels(self.place(result.stem, ".txt"), to_labels(result.detections, result.classes))
+
+
+class GrowingFile:
+    """A text file that grows under another name, and appears under its own when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        with ExitStack() as stack:
+            partial = stack.enter_context(replacing(path))
+            file = stack.enter_context(open(partial, "w", encoding="utf-8", newline="\n"))
+            self._whole = stack.pop_all()
+        self.write = file.write
+
+    def close(self) -> None:
+        self._whole.close()
+
+
+class CocoSink:
+    """coco.json: COCO's results of the whole run, an object a line. `image_id` is the number that names the picture."""
+
+    wants_drawing = False
+
+    def __init__(self, path: Path) -> None:
+        self._file = GrowingFile(path)
+        self._between = "[\n"
+
+    def write(self, result: Result) -> None:
+        stem = result.stem
+        for entry in result.detections.to_coco(int(stem) if stem.isdecimal() else stem):
+            self._file.write(self._between + json.dumps(entry, ensure_ascii=False))
+            self._between = ",\n"
+
+    def end(self, name: str) -> None:
+        pass
+
+    def close(self) -> None:
+        self._file.write("[]\n" if self._between == "[\n" else "\n]\n")
+        self._file.close()
+
+
+class MotSink(FrameFiles):
+    """mot/<name>.txt of every video, mot.txt of all pictures together, in MOTChallenge's format: frame, id, left, top,
+    width, height, score, -1, -1, -1. Frames, ids and pixels count from 1 there.
+    """
+
+    def __init__(self, folder: Path, of_pictures: Path) -> None:
+        super().__init__(folder)
+        self._of_pictures = of_pictures
+        self._pictures = 0
+        self._files: dict[str, GrowingFile] = {}
+
+    def write(self, result: Result) -> None:
+        frame, found = result.frame, result.detections
+        is_picture = frame.kind == "image"
+        self._pictures += is_picture
+        number = self._pictures if is_picture else frame.index + 1
+        file = self._file("" if is_picture else frame.name)
+        for (x1, y1, x2, y2), score, track in zip(
+            found.boxes.tolist(), found.scores.tolist(), result.ids or [None] * len(found), strict=True
+        ):
+            if track is not None:
+                place = ",".join(f"{v:.{BOX_DECIMALS}f}" for v in (x1 + 1, y1 + 1, x2 - x1, y2 - y1))
+                file.write(f"{number},{track},{place},{score:.{SCORE_DECIMALS}f},-1,-1,-1\n")
+
+    def end(self, name: str) -> None:
+        if (file := self._files.pop(name, None)) is not None:
+            file.close()
+
+    def close(self) -> None:
+        for name in list(self._files):
+            self.end(name)
+
+    def _file(self, name: str) -> GrowingFile:
+        if name not in self._files:
+            self._files[name] = GrowingFile(self.place(name, ".txt") if name else self._of_pictures)
+        return self._files[name]
 
 
 class VideoSink:
@@ -263,6 +340,10 @@ def make_sinks(
         sinks.append(JsonSink(folder / f"detections{part}.jsonl"))
     if "csv" in saves:
         sinks.append(CsvSink(folder / f"detections{part}.csv", with_ids))
+    if "coco" in saves:
+        sinks.append(CocoSink(folder / f"coco{part}.json"))
+    if "mot" in saves:
+        sinks.append(MotSink(folder / "mot", folder / f"mot{part}.txt"))
     if "image" in saves:
         sinks.append(ImageSink(folder / "image", image_files_only="video" in saves))
     if "video" in saves:

@@ -30,6 +30,10 @@ class VideoFile:
         self.name = name
         self.selection = selection
 
+    def probe(self) -> None:
+        if "://" not in self.location:  # a server is asked once, when its turn comes
+            self._open()[0].close()
+
     def expected_frames(self) -> int | None:
         try:
             container, stream = self._open()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 import torch
+from patches import CLASSES, patches
 
 from detector.config import Config
 from detector.inference.trained import Trained
 from detector.network.build import build_detector
 
-CLASSES = ("Car", "Pedestrian")
 SETTINGS = {"network": {"width": 0.125}, "data": {"classes": list(CLASSES)}, "phases": [{"size": [64, 96]}]}
 
 
@@ -29,12 +28,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "best.pt"
     Trained(config, CLASSES, network.state_dict()).save(path)
     return path
-
-
-def patches(seed: int, height: int = 60, width: int = 100) -> np.ndarray:
-    """Patches of colour, so that predictions differ from place to place."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 8, 3), dtype=np.uint8)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.fixture()

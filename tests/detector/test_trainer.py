@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from data.batches import Batch
 from detector.config import Config
 from detector.task import DetectionTask
+from training.checkpoint import load_checkpoint
 from training.distributed import World
 from training.memory import MemoryTooSmall, try_largest_step
 from training.parameters import make_optimizer
@@ -146,3 +148,22 @@ def test_the_time_left_counts_the_pixels_of_the_phases_to_come(
         run.progress.sums["seconds"] = seconds
         run.finish_epoch(None)
     assert told == [10 * (1 + 3 * 2), 10 * 3 * 2, 20 * 2, 20, 0]
+
+
+def test_told_to_stop_while_validating_it_stops_there_and_validates_again_when_resumed(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train.validate_every=1", "phases=[{size: 64, epochs: 1, batch_size: 3}]")
+    run = trainer(tiny_config, tmp_path, *words)
+
+    def validate(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(run.task, "validate", validate)
+    assert run.run() == signal.SIGTERM
+    config = Config.load(tiny_config, words)
+    resumed = Trainer(DetectionTask(config), tmp_path, ALONE, load_checkpoint(tmp_path / "last.pt"))
+    assert (resumed.progress.epoch, resumed.progress.step_in_epoch) == (0, 3)
+    monkeypatch.setattr(resumed, "step", lambda _: pytest.fail("no step is left"))
+    assert resumed.run() == 0 and "mAP50" in (tmp_path / "metrics.csv").read_text()

@@ -102,6 +102,7 @@ def test_broken_files_among_many_are_reported_and_skipped_with_status_1(tmp_path
         (["clip.mp4", "--start", "soon"], "time 'soon'"),
         (["clip.mp4", "--every", "0"], "--every 0"),
         (["clip.mp4", "--batch", "0"], "--batch 0"),
+        (["clip.mp4", "--conf", "Car"], "expected a score such as 0.25"),
         (["clip.mp4", "--output", "clip.mp4/out"], "cannot write there"),
         (["text.mp4"], "not a video"),
     ],
@@ -162,7 +163,7 @@ def test_two_processes_of_torchrun_share_the_sources_and_join_their_outputs(tmp_
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    arguments = ["in", "--save", "image,video,kitti,json,csv"]
+    arguments = ["in", "--save", "image,video,kitti,json,csv,coco"]
     ranks = [start(*arguments, cwd=tmp_path, env={**place, "RANK": str(rank)}) for rank in range(2)]
     (_, _), (other, _) = [process.communicate(timeout=120) for process in ranks]
     assert [process.returncode for process in ranks] == [1, 0] and other == ""
@@ -172,6 +173,7 @@ def test_two_processes_of_torchrun_share_the_sources_and_join_their_outputs(tmp_
     assert names == [f"{n:06d}.png" for n in range(7)] + ["x.mp4"] * 5 + ["y.mp4"] * 6
     assert len((output / "detections.csv").read_text().splitlines()) == 1 + 18
     assert sorted(p.name for p in output.iterdir()) == [
+        "coco.json",
         "detections.csv",
         "detections.jsonl",
         "image",
@@ -179,6 +181,7 @@ def test_two_processes_of_torchrun_share_the_sources_and_join_their_outputs(tmp_
         "summary.json",
         "video",
     ]
+    assert len(json.loads((output / "coco.json").read_text())) == 18
     summary = json.loads((output / "summary.json").read_text())
     assert summary["frames"] == 18 and list(summary["failed"]) == ["in/z.mp4"] and summary["detections"] == {"Car": 18}
     assert len(decode(output / "video/y.mp4")[0]) == 6

@@ -55,6 +55,31 @@ def test_boxes_in_the_files_are_those_of_the_predictor(tmp_path, weights, batch)
         np.testing.assert_allclose([entry["box"] for entry in found], direct.boxes, atol=0.05)
 
 
+def test_classes_and_a_confidence_a_class_choose_what_is_written(tmp_path, weights, capsys):
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8))
+
+    def found(*arguments):
+        common = ["--weights", str(weights), "--output", str(tmp_path / "out"), "--save", "json"]
+        assert detect.main([str(tmp_path / "a.png"), *common, "--precision", "fp32", *arguments]) == 0
+        return json.loads((tmp_path / "out/detections.jsonl").read_text())["detections"]
+
+    both = found("--conf", "0.000001")
+    cars = [entry for entry in both if entry["class"] == "Car"]
+    assert cars and len(cars) < len(both)
+    assert found("--conf", "0.000001", "--classes", "Car") == cars == found("--conf", ".000001,Pedestrian=1")
+    arguments = [
+        str(tmp_path / "a.png"),
+        "--weights",
+        str(weights),
+        "--classes",
+        "car",
+        "--output",
+        str(tmp_path / "b"),
+    ]
+    assert detect.main(arguments) == 2 and not (tmp_path / "b").exists()
+    assert "unknown class 'car': did you mean 'Car'? Valid: Car | Pedestrian" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "content",
     [None, b"", b"just text\n", b"text" * 500, "foreign"],

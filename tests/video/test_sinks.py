@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -80,6 +81,33 @@ def test_kitti_files_have_the_decimals_of_evaluate_and_are_empty_where_nothing_w
     assert (car.name, car.box, car.score) == ("Car", (10.5, 20.25, 40.0, 60.0), 0.9)  # 2 and 6 decimals, as evaluate.py
     assert pedestrian.name == "Pedestrian" and len((tmp_path / "kitti/clip/000003.txt").read_text().split()) == 32
     assert (tmp_path / "kitti/drive/000007.txt").read_text() == ""
+
+
+def test_cocos_own_program_reads_coco_json(tmp_path):
+    from pycocotools.coco import COCO
+
+    found = replace(FOUND, classes=CLASSES)
+    write(tmp_path, ["coco"], *(Result(image_frame(name), found, CLASSES) for name in ("000007", "drive/8")))
+    truth = COCO()
+    images = [{"id": 7}, {"id": "drive/8"}]
+    truth.dataset = {"images": images, "annotations": [], "categories": [{"id": 1}, {"id": 2}]}
+    truth.createIndex()
+    results = truth.loadRes(str(tmp_path / "coco.json"))
+    pedestrian = results.loadAnns(results.getAnnIds(imgIds=[7], catIds=[2]))[0]
+    assert (pedestrian["bbox"], pedestrian["score"]) == ([-5, 80, 35, 120], 0.3)
+    assert len(results.getAnnIds(imgIds=["drive/8"])) == 2
+    write(tmp_path, ["coco"], Result(image_frame(), NOTHING, CLASSES))
+    assert json.loads((tmp_path / "coco.json").read_text()) == []
+
+
+def test_mot_counts_from_one_and_leaves_out_what_has_no_id_yet(tmp_path):
+    results = [Result(video_frame(number), FOUND, CLASSES, [7, None]) for number in (0, 5)]
+    results += [Result(image_frame(name), FOUND, CLASSES, [None, 2]) for name in ("a", "b")]
+    write(tmp_path, ["mot"], *results, ids=True)
+    car = "7,11.50,21.25,29.50,39.75,0.900000,-1,-1,-1"
+    assert (tmp_path / "mot/clip.txt").read_text() == f"1,{car}\n6,{car}\n"
+    person = "2,-4.00,81.00,35.00,120.00,0.300000,-1,-1,-1"
+    assert (tmp_path / "mot.txt").read_text() == f"1,{person}\n2,{person}\n"
 
 
 def test_pictures_of_images_go_to_images_and_those_of_videos_too_unless_saved_as_video(tmp_path):
