@@ -50,16 +50,10 @@ class YoloSource:
         self._images: dict[str, Path] = {}
 
     def splits(self) -> tuple[str, ...]:
-        """Those of data.yaml; Roboflow names a test split even where there is none."""
-        keys = [key for key in KEYS if self._content.get(key)]
-        return tuple(
-            dict.fromkeys(
-                plain_split(key) for key in keys if key != "test" or all(map(self._place, self._entries(key)))
-            )
-        )
+        return tuple(dict.fromkeys(map(plain_split, self._keys())))
 
     def frames(self, split: str) -> tuple[str, ...]:
-        keys = [key for key in KEYS if self._content.get(key) and split in ("all", plain_split(key), key)]
+        keys = self._keys() if split == "all" else [key for key in self._named() if split in (plain_split(key), key)]
         if not keys:
             there = ", ".join(self.splits()) or "none"
             raise DatasetError(
@@ -152,6 +146,13 @@ class YoloSource:
     def _has_points(self) -> bool:
         """Whether lines go on with key points after the box."""
         return "kpt_shape" in self._content
+
+    def _named(self) -> list[str]:
+        return [key for key in KEYS if self._content.get(key)]
+
+    def _keys(self) -> list[str]:
+        """The splits that data.yaml names; Roboflow names one to test even where there is none."""
+        return [key for key in self._named() if key != "test" or all(map(self._place, self._entries(key)))]
 
     def _entries(self, key: str) -> list[str]:
         return _entries(self._content[key], f"{self.yaml}: {key}")
@@ -269,12 +270,10 @@ def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
 def _entries(value: object, where: str) -> list[str]:
     """A split is one folder or list of images, or several."""
     entries = value if isinstance(value, list) else [value]
-    for entry in entries:
-        if not isinstance(entry, str):
-            raise DatasetError(
-                f"{where} is {reprlib.repr(value)}, expected a folder, a list of images, or some of these"
-            )
-    return entries
+    texts = [entry for entry in entries if isinstance(entry, str)]
+    if len(texts) < len(entries):
+        raise DatasetError(f"{where} is {reprlib.repr(value)}, expected a folder, a list of images, or some of these")
+    return texts
 
 
 def _common_folder(images: Sequence[Path]) -> Path:
