@@ -103,16 +103,18 @@ class YoloSource:
         return {}
 
     def problems(self, split: str) -> Iterator[Problem]:
-        """Lines that cannot be read, and label files that no image of the split has."""
+        """Lines that cannot be read, and label files beside those of the split that no image has."""
         frames = self.frames(split)
         for frame in frames:
             with contextlib.suppress(ImageError):  # a broken image is for others to tell
                 yield from (line for line in self._lines(frame) if isinstance(line, Problem))
-        wanted = {self.label_path(frame) for frame in frames}
-        for folder in sorted({path.parent for path in wanted}):
-            orphans = set(folder.glob("*.txt")) - wanted if "labels" in folder.parts else set()
-            for path in sorted(orphans):
-                yield Problem("label without an image", self._shown(path), None, f"no image is called {path.stem}")
+        for images, labels in sorted({(self._images[frame].parent, self.label_path(frame).parent) for frame in frames}):
+            if images != labels:
+                called = {path.stem for path in images.iterdir()} if images.is_dir() else set()
+                for path in sorted(path for path in labels.glob("*.txt") if path.stem not in called):
+                    yield Problem(
+                        "label without an image", self._shown(path), None, f"no image in {images.name} has it"
+                    )
 
     def _lines(self, frame: str) -> Iterator[Annotation | Problem]:
         path = self.label_path(frame)

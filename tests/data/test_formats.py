@@ -163,6 +163,12 @@ def test_the_doctor_counts_what_is_odd_in_yolo(yolo_root: Path) -> None:
         ("label without an image", "train"),
         ("box outside the image", "valid"),
     ]
+    images = [str(path) for path in sorted((yolo_root / "train/images").iterdir())]
+    for name, listed in (("train", images[:1]), ("valid", images[1:])):  # two splits of one folder
+        (yolo_root / f"{name}.txt").write_text("\n".join(listed))
+    yaml = yolo_root / "data.yaml"
+    yaml.write_text(yaml.read_text().replace("../train/images", "train.txt").replace("../valid/images", "valid.txt"))
+    assert [problem.file.split("/")[-1] for problem in doctor.examine(yolo_root, 1).problems] == ["orphan.txt"]
 
 
 # ------------------------------------------------------------------ COCO
