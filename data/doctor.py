@@ -105,6 +105,7 @@ def _examine_source(source: ListedSource | YoloSource, workers: int) -> Report:
                 message = f"is in {first} too; results on {split} would flatter"
                 kind, file = f"frame in {first} and in {split}", _relative(path, source)
                 report.problems.append(Problem(kind, file, None, message))
+    report.problems = list(dict.fromkeys(report.problems))  # splits may share a folder
     report.images = sum(report.image_sizes.values())
     report.labels = sum(report.splits.values())
     return report

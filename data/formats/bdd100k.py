@@ -6,6 +6,7 @@ ROOT/labels/det_20/det_train.json, ROOT/images/100k/train/0000f77c-6257be58.jpg
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Bdd100kSource(ListedSource):
         corners: Any = [box.get(corner) for corner in CORNERS] if isinstance(box, dict) else None
         where = f"{listing.path}: label {row.get('id')}"
         if not are_numbers(corners, 4):
-            raise DatasetError(f"{where}: box2d is {str(box)[:60]}, expected x1, y1, x2 and y2")
+            raise DatasetError(f"{where}: box2d is {reprlib.repr(box)}, expected x1, y1, x2 and y2")
         if not isinstance(category, str):
             raise DatasetError(f"{where} has no category; name its class")
         crowd = isinstance(attributes, dict) and attributes.get("crowd") is True

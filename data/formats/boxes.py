@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from data.annotation import Box
 
+HUGE = 1e9
 DECIMALS = 9  # of a pixel: far below what matters, far above what sums and products of doubles lose
 
 
@@ -31,7 +31,7 @@ def to_shares(box: Box, size: tuple[int, int]) -> tuple[float, float, float, flo
 
 
 def are_numbers(values: object, count: int) -> bool:
-    """Whether this is a list of so many finite numbers."""
+    """Whether this is a list of so many numbers that can be pixels."""
     if not isinstance(values, (list, tuple)) or len(values) != count:
         return False
-    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and -HUGE < v < HUGE for v in values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 
 from data.annotation import AUTO, ClassSet, DatasetError
@@ -27,7 +28,7 @@ def unique_names(names: Sequence[object], where: str) -> tuple[str, ...]:
     unique = dict[str, None]()
     for name in names:
         if not isinstance(name, str) or not name.strip():
-            raise DatasetError(f"{where}: {str(name)[:40]!a} is no class name; write a word in quotes")
+            raise DatasetError(f"{where}: {reprlib.repr(name)} is no class name; write a word in quotes")
         if name in unique:
             raise DatasetError(f"{where}: the class name {name[:40]!a} stands there twice; rename one of them")
         unique[name] = None

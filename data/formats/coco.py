@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,10 @@ class CocoSource(ListedSource):
         if name is None:
             raise DatasetError(f"{where} names category {number}, which is not listed; add it to categories")
         if not are_numbers(bbox, 4) or min(bbox[2:]) < 0:
-            raise DatasetError(f"{where}: bbox is {str(bbox)[:60]}, expected [x, y, width, height]")
+            raise DatasetError(f"{where}: bbox is {reprlib.repr(bbox)}, expected [x, y, width, height]")
         (x, y, width, height), attributes = bbox, (row.get("truncation", -1), row.get("occlusion", -1))
         if not are_numbers(attributes, 2):
-            raise DatasetError(f"{where}: truncation and occlusion are {str(attributes)[:60]}, expected numbers")
+            raise DatasetError(f"{where}: truncation and occlusion are {reprlib.repr(attributes)}, expected numbers")
         ignore = name == DONT_CARE or row.get("iscrowd") in (1, True)
         box = exact(x, y, x + width, y + height)
         return Annotation(name, box, float(attributes[0]), int(attributes[1]), ignore=ignore)

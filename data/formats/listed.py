@@ -12,7 +12,7 @@ from typing import Any
 
 from data.annotation import Annotation, ClassSet, DatasetError, Problem
 from data.formats.classes import class_set_among
-from data.images import image_size
+from data.images import ImageError, image_size
 
 PROBED = 20  # images looked for, to find the folder they lie in
 _ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
@@ -107,8 +107,8 @@ class ListedSource(ABC):
         yield from listing.problems
         file = str(listing.path.relative_to(self.root))
         for picture in listing.pictures.values():
-            path = self._folders[listing.path] / picture.file
-            if picture.size and path.is_file() and (seen := image_size(path)) != picture.size:
+            seen = _size_of(self._folders[listing.path] / picture.file)
+            if picture.size and seen and seen != picture.size:
                 found = f"{picture.file} has {seen[1]} x {seen[0]} pixels"
                 said = f"{found}, the list says {picture.size[1]} x {picture.size[0]}"
                 yield Problem("image of another size", file, None, said)
@@ -135,6 +135,14 @@ class ListedSource(ABC):
         return self._listings[name]
 
 
+def _size_of(path: Path) -> tuple[int, int] | None:
+    """(height, width) of an image that is there and whole."""
+    try:
+        return image_size(path)
+    except (OSError, ImageError):
+        return None
+
+
 def plain_split(name: str) -> str:
     """`train2017`, `valid`, `Training` -> train, val, train."""
     plain = re.sub(r"[_-]?\d+$", "", name.lower())
@@ -146,7 +154,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as fault:
         raise DatasetError(f"{path}:{fault.lineno}: no JSON ({fault.msg}); export or copy it again") from None
-    except (UnicodeDecodeError, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:  # no text, numbers of thousands of digits, nested without end
         raise DatasetError(f"{path}: no JSON ({type(fault).__name__}); export or copy it again") from None
 
 

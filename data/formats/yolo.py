@@ -9,8 +9,10 @@ A line with more numbers is a polygon, x y x y ..., and becomes its box. An imag
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +25,7 @@ from data.formats.boxes import from_shares, to_shares
 from data.formats.classes import class_set_among, unique_names
 from data.formats.kitti import DONT_CARE
 from data.formats.listed import plain_split
-from data.images import image_size
+from data.images import ImageError, image_size
 from system.files import write_text
 
 YAML = "data.yaml"
@@ -48,16 +50,16 @@ class YoloSource:
         self._images: dict[str, Path] = {}
 
     def splits(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(plain_split(key) for key in KEYS if self._content.get(key)))
+        return tuple(dict.fromkeys(map(plain_split, self._keys())))
 
     def frames(self, split: str) -> tuple[str, ...]:
-        keys = [key for key in KEYS if self._content.get(key) and split in ("all", plain_split(key), key)]
+        keys = self._keys() if split == "all" else [key for key in self._named() if split in (plain_split(key), key)]
         if not keys:
             there = ", ".join(self.splits()) or "none"
             raise DatasetError(
                 f"{self.yaml}: split {split!r} is not among its splits ({there}); add it, or name another"
             )
-        images = [image for key in keys for entry in _entries(self._content[key]) for image in self._listed(entry, key)]
+        images = [image for key in keys for entry in self._entries(key) for image in self._listed(entry, key)]
         base = _common_folder(images) if images else self.root
         self._images = {}
         for image in images:
@@ -101,24 +103,26 @@ class YoloSource:
         return {}
 
     def problems(self, split: str) -> Iterator[Problem]:
-        """Lines that cannot be read, and label files that no image of the split has."""
+        """Lines that cannot be read, and label files beside those of the split that no image has."""
         frames = self.frames(split)
         for frame in frames:
-            if self.has(frame):
+            with contextlib.suppress(ImageError):  # a broken image is for others to tell
                 yield from (line for line in self._lines(frame) if isinstance(line, Problem))
-        wanted = {self.label_path(frame) for frame in frames}
-        for folder in sorted({path.parent for path in wanted}):
-            orphans = set(folder.glob("*.txt")) - wanted if "labels" in folder.parts else set()
-            for path in sorted(orphans):
-                yield Problem("label without an image", self._shown(path), None, f"no image is called {path.stem}")
+        for images, labels in sorted({(self._images[frame].parent, self.label_path(frame).parent) for frame in frames}):
+            if images != labels:
+                called = {path.stem for path in images.iterdir()} if images.is_dir() else set()
+                for path in sorted(path for path in labels.glob("*.txt") if path.stem not in called):
+                    yield Problem(
+                        "label without an image", self._shown(path), None, f"no image in {images.name} has it"
+                    )
 
     def _lines(self, frame: str) -> Iterator[Annotation | Problem]:
         path = self.label_path(frame)
         try:
             text = path.read_text(encoding="utf-8-sig", errors="replace")
+            size = image_size(self._images[frame]) if text.strip() else (1, 1)
         except FileNotFoundError:
             return
-        size = image_size(self._images[frame]) if text.strip() else (1, 1)
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
@@ -145,6 +149,16 @@ class YoloSource:
         """Whether lines go on with key points after the box."""
         return "kpt_shape" in self._content
 
+    def _named(self) -> list[str]:
+        return [key for key in KEYS if self._content.get(key)]
+
+    def _keys(self) -> list[str]:
+        """The splits that data.yaml names; Roboflow names one to test even where there is none."""
+        return [key for key in self._named() if key != "test" or all(map(self._place, self._entries(key)))]
+
+    def _entries(self, key: str) -> list[str]:
+        return _entries(self._content[key], f"{self.yaml}: {key}")
+
     def _listed(self, entry: str, key: str) -> list[Path]:
         """The images of a folder, or of a list of images."""
         path = self._place(entry)
@@ -160,7 +174,8 @@ class YoloSource:
     @property
     def _base(self) -> Path:
         """The folder that paths in data.yaml start from."""
-        return self.root / str(self._content.get("path") or "")
+        path = self._content.get("path")
+        return self.root / path if isinstance(path, str) else self.root
 
     def _place(self, entry: str) -> Path | None:
         """Where an entry leads: from `path`, from the folder of data.yaml, or in it, as Roboflow's ../train/images."""
@@ -244,8 +259,8 @@ def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     """`names` is a list, or says each name's number."""
     names, count = content.get("names"), content.get("nc")
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DatasetError(f"{path}: names are numbered {str(list(names))[:60]}, expected 0, 1, 2 and so on")
+        if set(names) != set(range(len(names))):
+            raise DatasetError(f"{path}: names are numbered {reprlib.repr(list(names))}, expected 0, 1, 2 and so on")
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DatasetError(f"{path}: no names of the classes; {WANTED}")
@@ -254,9 +269,13 @@ def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     return unique_names([str(name) if type(name) in (int, float) else name for name in names], f"{path}: names")
 
 
-def _entries(value: object) -> list[str]:
+def _entries(value: object, where: str) -> list[str]:
     """A split is one folder or list of images, or several."""
-    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
+    entries = value if isinstance(value, list) else [value]
+    texts = [entry for entry in entries if isinstance(entry, str)]
+    if len(texts) < len(entries):
+        raise DatasetError(f"{where} is {reprlib.repr(value)}, expected a folder, a list of images, or some of these")
+    return texts
 
 
 def _common_folder(images: Sequence[Path]) -> Path:

@@ -43,7 +43,6 @@ def roboflow(root: Path, train: int = 6, val: int = 3, vary: int = 0) -> Path:
         "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 2\nnames: ['bus', 'traffic light']\n"
         "roboflow:\n  workspace: nobody\n"
     )
-    (root / "test/images").mkdir(parents=True)
     return root
 
 

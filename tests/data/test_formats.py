@@ -134,9 +134,10 @@ def test_a_bad_yolo_line_is_told_with_file_and_line(yolo_root: Path, line: str, 
         ("train: train/images\nnc: 3\nnames: [bus, traffic light]\n", "nc is 3 and there are 2 names"),
         ("train: train/images\nnames: [bus, bus]\n", "class name 'bus' stands there twice"),
         ("train: train/images\nnames: {0: bus, 2: tram}\n", "numbered [0, 2], expected 0, 1, 2 and so on"),
-        ("train: train/images\nnames: [yes, no]\n", "'True' is no class name"),
+        ("train: train/images\nnames: [yes, no]\n", "True is no class name"),
         ("train: here/images\nnames: [bus, traffic light]\n", "no such folder or list as 'here/images'"),
         ("val: valid/images\nnames: [bus, traffic light]\n", "split 'train' is not among its splits (val)"),
+        ("train: {a: b}\nnames: [bus, traffic light]\n", "train is {'a': 'b'}, expected a folder"),
         ("names: [bus\n", "not valid YAML"),
         ("- names\n", "expected keys and values"),
     ],
@@ -151,7 +152,7 @@ def test_a_bad_data_yaml_is_told(yolo_root: Path, content: str, found: str) -> N
 def test_the_doctor_counts_what_is_odd_in_yolo(yolo_root: Path) -> None:
     sound = doctor.examine(yolo_root, 1)
     assert (sound.images, sound.problems, sound.background) == (3, [], 0)
-    assert sound.classes == {"bus": 3, "traffic light": 3} and sound.splits == {"train": 2, "val": 1, "test": 0}
+    assert sound.classes == {"bus": 3, "traffic light": 3} and sound.splits == {"train": 2, "val": 1}
     path = labels_of(yolo_root)
     path.rename(path.with_name("orphan.txt"))
     other = sorted((yolo_root / "valid/labels").iterdir())[0]
@@ -162,6 +163,12 @@ def test_the_doctor_counts_what_is_odd_in_yolo(yolo_root: Path) -> None:
         ("label without an image", "train"),
         ("box outside the image", "valid"),
     ]
+    images = [str(path) for path in sorted((yolo_root / "train/images").iterdir())]
+    for name, listed in (("train", images[:1]), ("valid", images[1:])):  # two splits of one folder
+        (yolo_root / f"{name}.txt").write_text("\n".join(listed))
+    yaml = yolo_root / "data.yaml"
+    yaml.write_text(yaml.read_text().replace("../train/images", "train.txt").replace("../valid/images", "valid.txt"))
+    assert [problem.file.split("/")[-1] for problem in doctor.examine(yolo_root, 1).problems] == ["orphan.txt"]
 
 
 # ------------------------------------------------------------------ COCO
@@ -217,6 +224,7 @@ def damaged(key: str, place: int, **changes: object) -> Callable[[Path], None]:
         (damaged("annotations", 1, bbox=[1, 2, -3, 4]), "annotation 2: bbox is [1, 2, -3, 4]"),
         (damaged("annotations", 1, bbox=[1, 2, float("nan"), 4]), "annotation 2: bbox is [1, 2, nan, 4]"),
         (damaged("images", 0, file_name="../../secret.jpg"), "leads out of the data set"),
+        (damaged("annotations", 1, bbox=[1, 2, 10**400, 4]), "annotation 2: bbox is"),
         (damaged("images", 0, file_name=7), "image 100 has no file_name"),
     ],
 )

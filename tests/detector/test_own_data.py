@@ -54,10 +54,8 @@ def test_a_set_of_other_names_trains_evaluates_and_detects(
     assert trained(monkeypatch, config, "--resume", run) == 0  # auto is what it was
     assert load_trained(run / "last.pt").config == found.config
 
-    numbers = tmp_path / "numbers.json"
-    assert (
-        evaluate.main(["--weights", str(weights), "--data", str(root), "--json", str(numbers), "--threads", "1"]) == 0
-    )
+    numbers, plain = tmp_path / "numbers.json", ["--threads", "1", "--precision", "fp32"]
+    assert evaluate.main(["--weights", str(weights), "--data", str(root), "--json", str(numbers), *plain]) == 0
     scores = json.loads(numbers.read_text())
     assert scores["kitti"] == {} and scores["images"] == 3
     assert {name: row["n_gt"] for name, row in scores["coco"]["per_class"].items()} == dict.fromkeys(CLASSES, 3)
@@ -65,12 +63,12 @@ def test_a_set_of_other_names_trains_evaluates_and_detects(
         assert float(list(csv.DictReader(file))[-1]["mAP50"]) == pytest.approx(scores["mAP50"])
 
     results = tmp_path / "results"
-    words = ["--weights", weights, "--data", root, "--split", "all", "--save-detections", results, "--threads", "1"]
+    words = ["--weights", weights, "--data", root, "--split", "all", "--save-detections", results, *plain]
     assert evaluate.main(list(map(str, words))) == 0
     assert len(list(results.rglob("*.txt"))) == 11
 
     image = next(root.rglob("*.jpg"))
-    words = [image, "--weights", weights, "--output", tmp_path / "out", "--conf", "0", "--save", "json"]
+    words = [image, "--weights", weights, "--output", tmp_path / "out", "--conf", "0", "--save", "json", *plain]
     assert detect.main(list(map(str, words))) == 0
     line = json.loads((tmp_path / "out/detections.jsonl").read_text())
     assert {item["class"] for item in line["detections"]} == set(CLASSES)
