@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.annotation import check_class_names
-from data.resize import POLICIES
+from data.resize import LARGEST, POLICIES
 
 FORMAT = "kitti-attention-detector-graph/1"
-LARGEST = 8192  # pixels a side of a network input
 
 
 class WeightsError(ValueError):
