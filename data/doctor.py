@@ -32,8 +32,8 @@ from data.formats.kitti import (
     LabelError,
     parse_label,
 )
-from data.images import ImageError, read_image
-from system.command import Parser, count, exit_status
+from data.images import ImageError, check_image
+from system.command import Parser, count, exit_status, visible
 from system.files import write_text
 
 TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, those of converters often one further
@@ -141,7 +141,7 @@ def _examine_frame(
 
 def _examine_image(root: Path, path: Path) -> tuple[tuple[int, int] | None, Problem | None]:
     try:
-        height, width = read_image(path).shape[:2]
+        height, width = check_image(path).shape[:2]
         return (height, width), None
     except (ImageError, OSError) as error:
         message = str(error.strerror if isinstance(error, OSError) else error).removeprefix(f"{path}: ")
@@ -235,7 +235,7 @@ def text(report: Report, shown: int | None = SHOWN) -> str:
         lines.append(f"{kind}: {len(problems):,}")
         for problem in problems[:shown]:
             lines += textwrap.wrap(
-                str(problem), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+                visible(str(problem)), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
             )
         if len(problems) > len(problems[:shown]):
             lines.append(f"  ... and {len(problems) - len(problems[:shown]):,} more (--all shows them)")
