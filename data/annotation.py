@@ -47,6 +47,8 @@ class Annotation:
 def check_class_names(names: Sequence[object], where: str) -> tuple[str, ...]:
     """The names as they are. They become parts of file names and lines of text, and a file from elsewhere may hold
     anything: each must be printable, of at most 64 characters, no path, and there once. `where` opens the message."""
+    if not isinstance(names, (list, tuple)):
+        raise DatasetError(f"{where}: {type(names).__name__} where a list of class names belongs")
     checked = []
     for name in names:
         plain = isinstance(name, str) and 0 < len(name) <= NAME_LENGTH and name.isprintable() and name == name.strip()

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augment import Augment, Placed, place
 from data.detection import DetectionDataset
-from data.resize import Geometry
+from data.resize import LARGEST, Geometry
 from data.settings import AugmentSettings
 from system.command import Failure
 
@@ -154,8 +154,9 @@ def size_choices(size: tuple[int, int], size_range: tuple[int, int] | None) -> l
         return [size]
     low, high = size_range
     heights = range(-(-low // STRIDE) * STRIDE, high + 1, STRIDE)
-    if low < STRIDE or not heights:
-        raise ValueError(f"size range {low}..{high}: expected it to hold a multiple of {STRIDE}, smallest first")
+    if low < STRIDE or high > LARGEST or not heights:
+        expected = f"expected it to hold a multiple of {STRIDE}, smallest first, up to {LARGEST}"
+        raise ValueError(f"size range {low}..{high}: {expected}")
     return [(h, max(STRIDE, round(h * width / height / STRIDE) * STRIDE)) for h in heights]
 
 

@@ -38,8 +38,8 @@ from data.formats.kitti import (
 )
 from data.formats.listed import ListedSource
 from data.formats.yolo import YoloSource
-from data.images import ImageError, read_image
-from system.command import Parser, count, exit_status, names
+from data.images import ImageError, check_image
+from system.command import Parser, count, exit_status, names, visible
 from system.files import write_text
 
 TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, those of converters often one further
@@ -124,7 +124,7 @@ def _examine_foreign(
             None,
         )
     try:
-        height, width = read_image(path).shape[:2]
+        height, width = check_image(path).shape[:2]
         objects = source.annotations(frame)
     except (ImageError, OSError) as error:
         return [Problem("image that cannot be read whole", file, None, _reason(error, path))], [], None
@@ -230,7 +230,7 @@ def _examine_frame(
 
 def _examine_image(root: Path, path: Path) -> tuple[tuple[int, int] | None, Problem | None]:
     try:
-        height, width = read_image(path).shape[:2]
+        height, width = check_image(path).shape[:2]
         return (height, width), None
     except (ImageError, OSError) as error:
         return None, Problem("image that cannot be read whole", str(path.relative_to(root)), None, _reason(error, path))
@@ -333,7 +333,7 @@ def text(report: Report, shown: int | None = SHOWN) -> str:
         lines.append(f"{kind}: {len(problems):,}")
         for problem in problems[:shown]:
             lines += textwrap.wrap(
-                str(problem), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+                visible(str(problem)), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
             )
         if len(problems) > len(problems[:shown]):
             lines.append(f"  ... and {len(problems) - len(problems[:shown]):,} more (--all shows them)")

@@ -10,9 +10,9 @@ from data.effects import Wanted, check
 
 
 class Settings(BaseModel):
-    """Base of every group of settings: immutable, and a misspelt key is an error."""
+    """Base of every group of settings: immutable; a misspelt key, and a number that is not finite, is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AugmentSettings(Settings):

@@ -57,10 +57,12 @@ class Config(RunConfig):
     @classmethod
     def restore(cls, values: dict[str, Any], where: str) -> Config:
         """Version 0.1 could choose the engine of augmentation; what it chose does not matter once trained."""
-        augment = values.get("data", {}).get("augment", {})
+        data = values.get("data")
+        if not isinstance(data, dict) or not isinstance(augment := data.get("augment"), dict):
+            return cls.parse(values, where)
         if "task" not in values and "engine" in augment:
             left = {name: value for name, value in augment.items() if name != "engine"}
-            values = {**values, "data": {**values["data"], "augment": left}}
+            values = {**values, "data": {**data, "augment": left}}
         return cls.parse(values, where)
 
 

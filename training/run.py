@@ -76,7 +76,7 @@ def _resolve(
 
 def _new_folder(config: RunConfig) -> Path:
     """runs/<name>, or runs/<name>-2 and so on: a run never writes into another one's folder."""
-    if Path(config.name).name != config.name:
+    if Path(config.name).name != config.name or config.name.strip(" .") == "":
         raise ConfigError(f"name {config.name!r}: a run's name cannot be a path; train.runs=DIR says where it goes")
     runs = Path(config.train.runs)
     names = [config.name, *(f"{config.name}-{k}" for k in range(2, 10_000))]

@@ -13,6 +13,7 @@ from backbones.names import Coverage, Placement
 from backbones.resnet import ARCHS, check_backbone
 from backbones.spec import AttentionSpec, option_parameters, split
 from data.batches import size_choices
+from data.resize import LARGEST
 from data.settings import Settings
 
 
@@ -60,7 +61,7 @@ class PhaseSettings(Settings):
         None,
         description="random height of every batch: [smallest, largest]; the width keeps size's aspect; null keeps size",
     )
-    epochs: int = Field(30, ge=1, description="passes over the training split")
+    epochs: int = Field(30, ge=1, le=1_000_000, description="passes over the training split")
     batch_size: int = Field(16, ge=1, description="images a step, over all processes and accumulated micro-batches")
 
     @property
@@ -74,8 +75,9 @@ class PhaseSettings(Settings):
 
     @model_validator(mode="after")
     def _sizes_make_sense(self) -> PhaseSettings:
-        if any(side < 32 or side % 32 for side in self.height_width):
-            raise ValueError(f"size {self.size} must be multiples of 32, for example 224, 448 or [256, 832]")
+        if any(not 32 <= side <= LARGEST or side % 32 for side in self.height_width):
+            wanted = f"multiples of 32 up to {LARGEST}, for example 224, 448 or [256, 832]"
+            raise ValueError(f"size {self.size} must be {wanted}")
         _ = self.sizes
         return self
 

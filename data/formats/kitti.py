@@ -10,7 +10,6 @@ ROOT/training/image_2/000000.png, ROOT/training/label_2/000000.txt, ROOT/ImageSe
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -34,6 +33,7 @@ FIELDS = (
     *("class", "truncation", "occlusion", "alpha", "x1", "y1", "x2", "y2"),
     *("height", "width", "length", "x", "y", "z", "rotation_y", "score"),
 )
+LARGEST = 1e9  # nothing that is measured; float32 and the report's axes hold it
 _CANONICAL = {name.lower(): name for name in (*CLASSES, DONT_CARE)}
 _BLANK = re.compile(r"[\s%]")  # cannot stand in a field; written as in an address: traffic%20light
 
@@ -77,7 +77,9 @@ def parse_label(line: str, where: str) -> Label:
         numbers = list(map(float, fields[1:]))
     except ValueError:
         raise _bad_number(fields, where) from None
-    if not all(map(math.isfinite, numbers)) or line.count("_") != fields[0].count("_"):  # float() reads 1_0 as 10
+    if not all(-LARGEST <= number <= LARGEST for number in numbers) or line.count("_") != fields[0].count(
+        "_"
+    ):  # float() reads 1_0 as 10
         raise _bad_number(fields, where)
     if numbers[1] != int(numbers[1]):
         raise LabelError(f"{where}: occlusion is {_shown(fields[2])}, expected a whole number (-1, 0, 1, 2 or 3)")
@@ -259,11 +261,29 @@ def frames_of_split(root: Path, split: str, everything: Iterable[str]) -> tuple[
     """The frames of a split in the order of its list; `everything` is what `all` means where no list is called so."""
     lists = (root / LISTS / f"{split}.txt", SPLITS / f"{split}.txt")
     for path in lists:
-        if path.is_file():
-            return tuple(dict.fromkeys(path.read_text(encoding="utf-8-sig").split()))
+        if path.exists():
+            return _listed(path)
     if split == "all":
-        return tuple(sorted(everything))
+        return _checked(sorted(everything), str(root))
     raise DatasetError(f"split {split!r}: expected train, val, all, or a list {lists[0]}")
+
+
+def _listed(path: Path) -> tuple[str, ...]:
+    try:
+        frames = tuple(dict.fromkeys(path.read_text(encoding="utf-8-sig").split()))
+    except UnicodeDecodeError:
+        raise DatasetError(f"{path}: not a text file in UTF-8; a list holds one frame a line") from None
+    if not frames:
+        raise DatasetError(f"{path}: the list is empty; write one frame a line")
+    return _checked(frames, str(path))
+
+
+def _checked(frames: Sequence[str], where: str) -> tuple[str, ...]:
+    """Frames become names of files and lines of text."""
+    odd = next((frame for frame in frames if not frame.isprintable() or len(frame) > 200), None)
+    if odd is not None:
+        raise DatasetError(f"{where}: {odd[:40]!a} cannot be the name of a frame; expected a short printable one")
+    return tuple(frames)
 
 
 def _number(value: float) -> str:
@@ -287,11 +307,11 @@ def _shown(field: str) -> str:
 def _bad_number(fields: list[str], where: str) -> LabelError:
     """The error for the first field that is not a plain finite number."""
     name, field = next(pair for pair in zip(FIELDS[1:], fields[1:], strict=False) if not _is_number(pair[1]))
-    return LabelError(f"{where}: {name} is {_shown(field)}, expected a finite number")
+    return LabelError(f"{where}: {name} is {_shown(field)}, expected a finite number up to {LARGEST:,.0f} either way")
 
 
 def _is_number(field: str) -> bool:
     try:
-        return math.isfinite(float(field)) and "_" not in field
+        return abs(float(field)) <= LARGEST and "_" not in field
     except ValueError:
         return False
