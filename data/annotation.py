@@ -16,6 +16,19 @@ class DatasetError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a data set. `file` is relative to its root where it lies inside it; `line` counts from 1."""
+
+    kind: str
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
 class Annotation:
     """One object or detection; -1 is an unknown truncation or occlusion, and None the score of what nobody detected.
 
