@@ -35,7 +35,7 @@ def folders(tmp_path: Path) -> Path:
 def test_class_folders_are_read_as_torchvision_reads_them(folders: Path) -> None:
     write(folders / "train" / "bee" / "deeper" / "x.JPEG")
     (folders / "train" / "bee" / "notes.txt").write_text("no picture")
-    assert (SUFFIXES, CIFAR) == (IMG_EXTENSIONS, CIFAR10.base_folder)
+    assert (IMG_EXTENSIONS, CIFAR10.base_folder) == (SUFFIXES, CIFAR)
     pictures, theirs = open_pictures(folders, "train"), ImageFolder(str(folders / "train"))
     assert list(pictures.classes) == theirs.classes
     names = [pictures.name(index) for index in range(len(pictures.labels))]
