@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
     """argparse whose mistakes take one line."""
 
     def error(self, message: str) -> NoReturn:
-        _say(f"error: {message:.{LONGEST}}; {self.prog} --help shows what can be given", 2)
+        _say(f"error: {message}; {self.prog} --help shows what can be given", 2)
         sys.exit(2)
 
 
