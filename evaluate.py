@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Score a network, or any KITTI-format results, on KITTI: by KITTI's own AP (AP40 and AP11) and by COCO's."""
+"""Score a detector on a data set, or any results in KITTI's format, by COCO's AP and KITTI's where it applies; or a
+classifier by its top-1 and top-5."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from pathlib import Path
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
 from detector.inference.weights import weights_argument
-from system.command import Parser, count, exit_status, fraction
+from system.command import Parser, count, exit_status, fraction, names
+
+IGNORED = ("DontCare",)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,6 +26,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog="examples:\n"
         "  python evaluate.py --weights runs/kitti/best.pt --data datasets/kitti --split val --report report\n"
         "  python evaluate.py --weights runs/kitti/best.pt --data datasets/kitti --split test --save-detections out\n"
+        "  python evaluate.py --weights runs/cifar10/best.pt --data datasets/cifar10 --report report\n"
         "  python evaluate.py --labels datasets/kitti/training/label_2 --detections results --split val --json -",
     )
     network = parser.add_argument_group("a network over a data set")
@@ -32,11 +36,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="W",
         help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them",
     )
-    network.add_argument("--data", metavar="ROOT", help="folder with training/image_2 and training/label_2")
+    network.add_argument("--data", metavar="ROOT", help="the data set, as for training: KITTI's layout, YOLO's, COCO's")
+    network.add_argument(
+        "--ignore",
+        type=names,
+        default=IGNORED,
+        metavar="NAME,..",
+        help="objects that are regions to ignore, as data.ignore of the training (default: DontCare)",
+    )
     network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
     network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
     network.add_argument("--iou", type=fraction, default=OVERLAP, help="suppression overlap (default: %(default)s)")
-    network.add_argument("--batch", type=count, default=8, metavar="N", help="images at once (default: %(default)s)")
+    network.add_argument("--batch", type=count, metavar="N", help="images at once (default: 8, a classifier 128)")
     network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     network.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
     network.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: all cores)")
@@ -46,15 +57,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     both = parser.add_argument_group("both")
     both.add_argument(
         "--split",
-        help="val, train, all, a list in ROOT/ImageSets, or test, which has no labels "
-        "(default: val with --weights, else every label file)",
+        help="val, train, all, or another the data set has; KITTI's test has no labels (default: val with --weights, "
+        "else every label file); for a classifier a folder of ROOT (default: the one it was validated on)",
     )
     both.add_argument("--json", metavar="OUT", help="write all numbers as JSON; - prints them, and nothing else")
     both.add_argument("--report", metavar="DIR", help="write index.html with curves, errors and pictures")
     both.add_argument(
         "--allow-missing",
         action="store_true",
-        help="count a missing result file as no detections; leave frames out that lack an image or a label file",
+        help="count a missing result file as no detections; leave frames out that lack an image or a label file; "
+        "let classes of a classifier have no pictures",
     )
     both.add_argument(
         "--coco",
@@ -66,9 +78,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if args.weights and not args.labels and not args.detections:
         if not args.data:
             parser.error("--weights needs --data ROOT")
-        args.split = args.split or "val"
-        if args.split == "test" and (args.json or args.report or not args.save_detections):
-            parser.error("--split test has no labels: give --save-detections DIR, and neither --json nor --report")
     elif not (args.labels and args.detections) or args.weights:
         parser.error("give either --weights W --data ROOT, or --labels LABEL_DIR --detections RESULT_DIR")
     elif args.data or args.save_detections:
@@ -77,23 +86,62 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _run(args: argparse.Namespace) -> None:
-    outputs = Outputs(args.json, Path(args.report) if args.report else None, args.coco)
+    report = Path(args.report) if args.report else None
+    outputs = Outputs(args.json, report, args.coco)
+    if args.weights and _task(args.weights) == "classification":
+        _score_classifier(args, report)
+        return
     if not args.weights:
         score_results(Path(args.labels), Path(args.detections), args.split, args.allow_missing, outputs)
         return
-    from detector.inference.predictor import (
-        Predictor,  # late: torch takes a second, mistakes in the data are told at once
-    )
+    from detector.inference.predictor import Predictor
 
     score_network(
         lambda: Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads),
         Path(args.data),
-        args.split,
+        args.split or "val",
         Path(args.save_detections) if args.save_detections else None,
-        args.batch,
+        args.batch or 8,
         args.allow_missing,
         outputs,
+        args.ignore,
     )
+
+
+def _task(weights: Path) -> str:
+    """What a checkpoint was trained for; exported files are detectors."""
+    if weights.suffix != ".pt":
+        return "detection"
+    from training.checkpoint import load_checkpoint  # late: torch takes a second, and finished results need none
+
+    return load_checkpoint(weights).task
+
+
+def _score_classifier(args: argparse.Namespace, report: Path | None) -> None:
+    from classifier.evaluation.run import Options, score_classifier
+
+    unfit = {
+        "--save-detections": args.save_detections,
+        "--conf": args.conf != LOWEST_SCORE,
+        "--iou": args.iou != OVERLAP,
+        "--coco": args.coco != DEFAULT_COCO,
+        "--ignore": args.ignore != IGNORED,
+    }
+    given = [word for word, is_given in unfit.items() if is_given]
+    if given:
+        raise ValueError(f"{', '.join(given)}: only for detectors, and {args.weights} is a classifier; leave it out")
+    options = Options(
+        Path(args.data),
+        args.split,
+        args.json,
+        report,
+        args.batch or 128,
+        args.device,
+        args.precision,
+        args.threads,
+        args.allow_missing,
+    )
+    score_classifier(args.weights, options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,19 +10,22 @@ from system.command import Parser, exit_status
 
 
 def main() -> int:
-    from detector.config import Config
+    from classifier.config import Config as Classifier
+    from detector.config import Config as Detector
     from training.config import settings_help
 
     parser = Parser(
-        description="Train a detector on a KITTI-layout data set.",
+        description="Train a detector (KITTI's layout, YOLO's or COCO's files) or a classifier (class folders).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "examples:\n"
             "  python train.py configs/kitti.yaml data.root=datasets/kitti\n"
             "  python train.py configs/kitti.yaml network.attention=se network.placement=all optimizer.lr=0.05\n"
+            "  python train.py configs/cifar10.yaml network.attention=se network.placement=all\n"
             "  python train.py --resume runs/kitti\n"
             "  torchrun --nproc-per-node 2 train.py configs/kitti.yaml\n\n"
-            "settings (name = default, type, meaning):\n" + settings_help(Config)
+            "settings (name = default, type, meaning):\n" + settings_help(Detector) + "\n\n"
+            "other settings with task: classification in the file:\n" + settings_help(Classifier, beside=Detector)
         ),
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a file of configs/; may be left out with --resume")
@@ -35,10 +38,12 @@ def main() -> int:
         arguments.config = None
 
     def work() -> int:
+        from classifier.task import ClassificationTask
         from detector.task import DetectionTask
-        from training.run import train_run
+        from training.run import Tasks, train_run
 
-        tasks = {task.name: task for task in (DetectionTask,)}  # a config without a `task:` is of the first
+        # A config without a `task:` is of the first.
+        tasks: Tasks = {DetectionTask.name: DetectionTask, ClassificationTask.name: ClassificationTask}
         return train_run(tasks, arguments.config, arguments.overrides, arguments.resume, arguments.name)
 
     return exit_status(work)

@@ -1,7 +1,7 @@
 """Weights from a file into any variant of the same depth: torchvision's ImageNet weights, or a checkpoint of ours.
 
-Attention may be missing (it then starts fresh), also where it stands in place of a 3x3 convolution of the file; the
-classifier may be left over; anything else is an error.
+Attention may be missing (it then starts fresh), also where it stands in place of a 3x3 convolution of the file. The
+last layer of a classifier may be left over, missing, or of other classes. Anything else is an error.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class LoadReport:
 
     source: str
     loaded: int
-    fresh: tuple[str, ...]  # attention of the network that the file does not have: keeps its initial values
+    fresh: tuple[str, ...]  # attention and last layer that the file does not have so: they keep their initial values
     unused: tuple[str, ...]  # in the file, not in this network: its classifier, other attention, replaced convolutions
     replaced: tuple[str, ...]  # 3x3 convolutions of the file in whose place the network has attention that starts fresh
 
     def __str__(self) -> str:
         parts = [f"{self.source}: {self.loaded} tensors loaded"]
         if self.fresh:
-            parts.append(f"attention not in the file, starting fresh: {_first(self.fresh)}")
+            parts.append(f"not in the file, or of another shape, starting fresh: {_first(self.fresh)}")
         if self.replaced:
             parts.append(f"{len(self.replaced)} of its 3x3 convolutions replaced by attention: {_first(self.replaced)}")
         if self.unused:
@@ -58,7 +58,7 @@ def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: s
     own = backbone.state_dict()
     replaced = [place for place in backbone.replaced if not _same_module(_replaced_paths(place), own, state)]
     paths_of_replaced = [path for place in replaced for path in _replaced_paths(place)]
-    attention = _attention_paths(backbone)
+    optional = _attention_paths(backbone) | {"fc"}
 
     compared = {key for key in (*own, *state) if not _is_within(key, paths_of_replaced)}
     missing = [key for key in own if key in compared and key not in state]
@@ -66,9 +66,9 @@ def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: s
     other_shape = [key for key in own if key in compared and key in state and state[key].shape != own[key].shape]
 
     # A counter that torchvision's older files lack; BatchNorm's default momentum does not read it.
-    lacking = [k for k in missing if not _is_within(k, attention) and not k.endswith("num_batches_tracked")]
-    foreign = [k for k in unexpected if not _is_within(k, attention) and not _is_classifier(k)]
-    misshapen = [k for k in other_shape if not _is_within(k, attention)]
+    lacking = [k for k in missing if not _is_within(k, optional) and not k.endswith("num_batches_tracked")]
+    foreign = [k for k in unexpected if not _is_within(k, optional)]
+    misshapen = [k for k in other_shape if not _is_within(k, optional)]
     problems = []
     if misshapen:
         key = misshapen[0]
@@ -84,7 +84,7 @@ def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: s
 
     fitting = {key: state[key] for key in own if key in compared and key in state and key not in other_shape}
     backbone.load_state_dict(fitting, strict=False)
-    fresh = [k for k in missing if _is_within(k, attention)] + other_shape + [k for k in own if k not in compared]
+    fresh = [k for k in missing if _is_within(k, optional)] + other_shape + [k for k in own if k not in compared]
     unused = unexpected + other_shape + [k for k in state if k not in compared]
     convolutions = tuple(Seat.CONVOLUTION.path(place) for place in replaced)
     return LoadReport(source, len(fitting), tuple(fresh), tuple(unused), convolutions)
@@ -110,10 +110,6 @@ def _is_within(key: str, paths: Iterable[str]) -> bool:
     """Whether this weight belongs to a module at `paths`, as layer1.0.attention.conv.weight to layer1.0.attention."""
     parts = key.split(".")
     return any(".".join(parts[:depth]) in paths for depth in range(1, len(parts)))
-
-
-def _is_classifier(key: str) -> bool:
-    return key.startswith("fc.")
 
 
 def _first(keys: tuple[str, ...] | list[str], count: int = 4) -> str:

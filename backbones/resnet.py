@@ -7,6 +7,7 @@ stem -> layer1 -> layer2 -> layer3 -> layer4
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,8 @@ ARCHITECTURES: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, in
 }
 ARCHS = tuple(ARCHITECTURES)
 LEVELS = (2, 3, 4, 5)  # C2 to C5: the maps of the four stages, strides 4 to 32
+Stem = Literal["imagenet", "small"]  # 7x7 of stride 2 and a max-pool, or 3x3 of stride 1 for pictures of 32 or 64 px
+STEMS: tuple[str, ...] = get_args(Stem)
 
 
 class AttentionResNet(ResNet):
@@ -81,9 +84,18 @@ class AttentionResNet(ResNet):
     replaced            the places whose 3x3 convolution gave way to attention
     """
 
-    def __init__(self, arch: str, attention: AttentionSpec, levels: tuple[int, ...], num_classes: int | None) -> None:
+    def __init__(
+        self,
+        arch: str,
+        attention: AttentionSpec,
+        levels: tuple[int, ...],
+        num_classes: int | None,
+        stem: str = "imagenet",
+    ) -> None:
         block, depths = ARCHITECTURES[arch]
         super().__init__(block, list(depths), num_classes=num_classes or 1)
+        if stem == "small":
+            self._make_stem_small()
         self.arch = arch
         self.is_classifier = num_classes is not None
         if not self.is_classifier:
@@ -92,7 +104,7 @@ class AttentionResNet(ResNet):
         channels = {place.stage: place.channels for place in self.places}
         self.levels = levels
         self.channels = tuple(channels[level - 1] for level in levels)
-        self.strides = tuple(2**level for level in levels)
+        self.strides = tuple(2**level // (4 if stem == "small" else 1) for level in levels)
 
         self._empty_seats()
         seat, modules = CATALOGUE[attention.name].seat, attention_modules(arch, attention, num_classes)
@@ -101,6 +113,11 @@ class AttentionResNet(ResNet):
         self.attention_paths = tuple(seat.path(place) for place in modules)
         self.output_squeeze = GlobalMean() if seat.reads_outputs else None
         self.replaced = tuple(modules) if seat.replaces_convolution else ()
+
+    def _make_stem_small(self) -> None:
+        self.conv1 = nn.Conv2d(3, self.bn1.num_features, kernel_size=3, padding=1, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.maxpool = nn.Identity()
 
     def _empty_seats(self) -> None:
         self.stem_squeeze: nn.Module | None = None
@@ -152,18 +169,21 @@ def build_backbone(
     attention: AttentionSpec | str = "emca-se",
     levels: tuple[int, ...] = (3, 4, 5),
     num_classes: int | None = None,
+    stem: str = "imagenet",
 ) -> AttentionResNet:
     """A ResNet that gives the maps of `levels`, or class logits if `num_classes` is given.
 
     arch            a name of ARCHITECTURES
     attention       what sits in its seats: a spec, or its text, as `se:placement=all` (spec.py); names: CATALOGUE
     levels          k gives C_k, at stride 2^k: from 2 to 5, upwards, the last one 5
+    stem            imagenet, or small for pictures of 32 or 64 pixels: all strides are then a quarter
     """
     check_name("arch", arch, ARCHS)
+    check_name("stem", stem, STEMS)
     if not levels or tuple(levels) != tuple(sorted(set(levels) & set(LEVELS))) or levels[-1] != LEVELS[-1]:
         raise ValueError(f"levels {levels}: give some of {LEVELS}, upwards and ending with 5, for example (3, 4, 5)")
     spec = AttentionSpec.parse(attention) if isinstance(attention, str) else attention
-    return AttentionResNet(arch, spec, tuple(levels), num_classes)
+    return AttentionResNet(arch, spec, tuple(levels), num_classes, stem)
 
 
 def attention_modules(arch: str, attention: AttentionSpec, num_classes: int | None = None) -> dict[Place, nn.Module]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+
+from system.command import out_of_memory
 
 
 class WeightsError(ValueError):
@@ -13,11 +18,32 @@ class WeightsError(ValueError):
 
 
 def read_weight_file(path: str | Path) -> Any:
-    """What torch.save put there, on the CPU. Raises WeightsError, in one line, for whatever a stranger wrote."""
+    """What torch.save put there, on the CPU. Raises WeightsError, in one line, for whatever a stranger wrote.
+
+    torch.save writes a checksum beside every tensor, torch.load does not look at it: a flipped bit would pass.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if (record := _damaged_record(path)) is not None:
+            raise WeightsError(f"{path}: damaged ({record:.80} is not as it was saved); copy or download it again")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of what we refuse in the next line
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such weight file") from None
+    except WeightsError:
+        raise
     except Exception as fault:  # the unpickler may raise anything
+        if out_of_memory(fault):
+            raise
+        if isinstance(fault, UnpicklingError):  # torch's page about it begins with its own history
+            fault = ValueError("it holds other things than tensors and plain values, or is no such file")
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         raise WeightsError(f"{path}: not a PyTorch weight file that can be read safely ({reason:.120})") from None
+
+
+def _damaged_record(path: str | Path) -> str | None:
+    """The first record that differs from its checksum; None where all is well, or in a file without checksums."""
+    if not zipfile.is_zipfile(path):  # torch's format before 1.6
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()

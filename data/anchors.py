@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.annotation import Annotation, ClassSet, DatasetError
+from data.annotation import AUTO, Annotation, ClassSet, DatasetError
 from data.detection import DetectionDataset, clip
 from data.formats.kitti import class_set, read_labels
 from data.images import image_size
@@ -55,6 +55,11 @@ def find_anchors(shapes: np.ndarray, count: int = 9, restarts: int = 10, seed: i
     runs = [_k_means(shapes, _spread(shapes, count, rng)) for _ in range(restarts)]
     best = max(runs, key=lambda anchors: fitness(shapes, anchors)[0])
     return best[np.argsort(best.prod(axis=1))]
+
+
+def anchor_pairs(anchors: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """As they stand in a config: tenths of a pixel."""
+    return tuple((float(width), float(height)) for width, height in anchors.round(1))
 
 
 def fitness(shapes: np.ndarray, anchors: np.ndarray) -> tuple[float, float]:
@@ -102,19 +107,26 @@ def annotated_frames(root: Path, split: str, classes: str) -> tuple[ClassSet, It
     """The classes, and the frames of a split of a data set, or of a folder that holds KITTI label files alone."""
     files = sorted(root.glob("*.txt"))
     if files and not any(path.is_dir() for path in root.iterdir()):
-        return class_set(classes), ((read_labels(path), KITTI_SIZE) for path in files)
+        return _class_set_of(files, classes), ((read_labels(path), KITTI_SIZE) for path in files)
     dataset = DetectionDataset(root, split, classes, allow_missing=True)
     frames = ((dataset.annotations(frame), image_size(dataset.image_path(frame))) for frame in dataset.frames)
     return dataset.class_set, frames
 
 
+def _class_set_of(files: Sequence[Path], classes: str) -> ClassSet:
+    """`auto`: all that the label files name."""
+    if classes != AUTO:
+        return class_set(classes)
+    return class_set(sorted({label.name for path in files for label in read_labels(path) if not label.ignore}))
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m data.anchors", description="Find anchors for a data set.")
-    parser.add_argument("root", type=Path, help="data set, or a folder of KITTI label files")
-    parser.add_argument("--split", default="train", help="train, val, all or a list in ROOT/ImageSets")
+    parser.add_argument("root", type=Path, help="data set in any format, or a folder of KITTI label files")
+    parser.add_argument("--split", default="train", help="train, val, all, or another the data set has")
     parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
-    parser.add_argument("--classes", default="kitti8", help="kitti8, kitti3, or names with commas")
+    parser.add_argument("--classes", default=AUTO, help="auto (all there are), kitti8, kitti3, or names with commas")
     parser.add_argument("--count", type=count, default=9, help="how many anchors")
     options = parser.parse_args(arguments)
     return exit_status(lambda: _run(options))

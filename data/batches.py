@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -17,11 +17,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augment import Augment, Placed, place
 from data.detection import DetectionDataset
-from data.resize import Geometry
+from data.resize import LARGEST, Geometry
 from data.settings import AugmentSettings
 from system.command import Failure
 
 log = logging.getLogger(__name__)
+Made = TypeVar("Made")  # a batch, of whatever task
 
 STRIDE = 32  # the network's coarsest map: sides of its input are multiples of it
 AHEAD = 2  # batches that a worker prepares ahead
@@ -153,8 +154,9 @@ def size_choices(size: tuple[int, int], size_range: tuple[int, int] | None) -> l
         return [size]
     low, high = size_range
     heights = range(-(-low // STRIDE) * STRIDE, high + 1, STRIDE)
-    if low < STRIDE or not heights:
-        raise ValueError(f"size range {low}..{high}: expected it to hold a multiple of {STRIDE}, smallest first")
+    if low < STRIDE or high > LARGEST or not heights:
+        expected = f"expected it to hold a multiple of {STRIDE}, smallest first, up to {LARGEST}"
+        raise ValueError(f"size range {low}..{high}: {expected}")
     return [(h, max(STRIDE, round(h * width / height / STRIDE) * STRIDE)) for h in heights]
 
 
@@ -198,10 +200,10 @@ class Prepared(Dataset[Batch]):
         return self.augment(sample, rng, lambda: self.dataset[int(rng.integers(len(self.dataset)))], out)
 
 
-class Loader(DataLoader[Batch]):
+class Loader(DataLoader[Made]):
     """A DataLoader that raises a worker's error as it was, not as a page of traceback: its text is for the user."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Made]:  # type: ignore[override]
         batches = super().__iter__()
         while True:
             try:
@@ -225,7 +227,12 @@ def make_loader(
     augment: AugmentSettings | None = None,
     workers: int = 0,
     pin_memory: bool = False,
-) -> Loader:
+) -> Loader[Batch]:
+    """Batches of frames with their objects, resized by `policy`, varied by `augment`."""
+    return open_loader(Prepared(dataset, policy, augment), sampler, workers, pin_memory)
+
+
+def open_loader(prepared: Dataset[Made], sampler: BatchSampler, workers: int, pin_memory: bool) -> Loader[Made]:
     """Batches in the sampler's order, prepared by `workers` processes (0: by this one).
 
     The bytes of a batch depend only on the sampler's seed and epoch, never on the number of workers. Workers live until
@@ -234,7 +241,7 @@ def make_loader(
     """
     workers = fitting_workers(workers, sampler, _free_shared_memory())
     return Loader(
-        Prepared(dataset, policy, augment),
+        prepared,
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_as_it_is,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data.annotation import Annotation, Box, DatasetError
+from data.annotation import AUTO, Annotation, Box, ClassSet, DatasetError
 from data.cache import GB, CacheSpec
 from data.formats import open_source
+from data.formats.kitti import CLASS_SETS
 from data.images import read_image
 from data.resize import fit
 from data.settings import DataSettings
 
 log = logging.getLogger(__name__)
+TOLD = 5  # names in a message; the rest are counted
+BACKGROUND = -2  # where -1 is a region and 0 the first class
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +47,30 @@ class Sample:
 
 class DetectionDataset:
     """Frames of one split of the data at `root`. Annotations are read and checked when it is made, images when asked
-    for. `classes` means what the format of the data says.
+    for. `classes` means what the format of the data says, and `auto` all that the labels of the split name. Objects
+    called as in `ignore` are regions to ignore.
     """
 
     def __init__(
         self,
         root: str | Path,
         split: str,
-        classes: str | Sequence[str] = "kitti8",
+        classes: str | Sequence[str] = AUTO,
         allow_missing: bool = False,
         cache: CacheSpec | None = None,
+        ignore: Iterable[str] = (),
     ) -> None:
         self.source = open_source(root)
-        self.class_set = self.source.class_set(classes)
         listed = self.source.frames(split)
+        self.class_set = self.source.class_set(classes)
         self.frames = tuple(frame for frame in listed if self.source.has(frame))
         self.missing = tuple(frame for frame in listed if not self.source.has(frame))
         self._report_missing(split, allow_missing)
-        self._read_annotations()
+        starts, boxes, kinds = self._read_annotations()
+        if classes == AUTO:
+            self.class_set = self._all_found(self.class_set, ignore)
+        self.class_set = self.class_set.ignoring(ignore)
+        self._keep_wanted(starts, boxes, kinds)
         self.cache = cache.open([self.image_path(frame) for frame in self.frames]) if cache else None
 
     def __len__(self) -> int:
@@ -84,9 +94,10 @@ class DetectionDataset:
     def image_path(self, frame: str) -> Path:
         return self.source.image_path(frame)
 
-    def annotations(self, frame: str) -> Sequence[Annotation]:
-        """All that is annotated in a frame, whatever its class, as it stands in the file."""
-        return self.source.annotations(frame)
+    def annotations(self, frame: str, classes: ClassSet | None = None) -> list[Annotation]:
+        """All that is annotated in a frame, of any class, as an evaluation of `classes` takes it (None: its own)."""
+        wanted = classes or self.class_set
+        return [seen for found in self.source.annotations(frame) if (seen := wanted.seen(found)) is not None]
 
     def _report_missing(self, split: str, allow_missing: bool) -> None:
         root, listed = self.source.root, len(self.frames) + len(self.missing)
@@ -94,38 +105,104 @@ class DetectionDataset:
             text = f"{root}: {len(self.missing)} of {listed} frames of split {split!r} lack their image or label file"
             text += f" (first: {', '.join(self.missing[:3])})"
             if not allow_missing:
-                mend = f"complete the data, list what is there in ImageSets/{split}.txt, or set allow_missing"
+                mend = "complete the data, take them out of the split's list, or set allow_missing"
                 raise DatasetError(f"{text}; {mend}")
             log.warning("%s; they are left out", text)
         if not self.frames:
             raise DatasetError(f"{root}: split {split!r} has no frames")
 
-    def _read_annotations(self) -> None:
-        """Those that count, in flat arrays: thousands of small ones would be copied into every worker page by page."""
-        starts, boxes, targets = [0], list[Box](), list[int]()
+    def _read_annotations(self) -> tuple[list[int], list[Box], list[int]]:
+        """Where each frame's begin, their boxes, and for each its kind: the place of its (name, ignore) in `found`."""
+        starts, boxes, kinds = [0], list[Box](), list[int]()
+        kind_of: dict[tuple[str, bool], int] = {}
         for frame in self.frames:
-            for number, annotation in enumerate(self.annotations(frame), 1):
-                x1, y1, x2, y2 = annotation.box
-                if x2 < x1 or y2 < y1:
-                    found = f"object {number} ({annotation.name}) has x1 {x1} x2 {x2} y1 {y1} y2 {y2}"
-                    raise DatasetError(f"{self.source.where(frame)}: {found}, expected x1 <= x2 and y1 <= y2")
-                target = self.class_set.target(annotation)
-                if target is not None:
-                    boxes.append(annotation.box)
-                    targets.append(target)
+            for number, annotation in enumerate(self.source.annotations(frame), 1):
+                check_box(annotation, f"{self.source.where(frame)}: object {number}")
+                boxes.append(annotation.box)
+                kinds.append(kind_of.setdefault((annotation.name, annotation.ignore), len(kind_of)))
             starts.append(len(boxes))
-        self._start = np.array(starts, np.int64)
-        self._boxes = np.array(boxes, np.float32).reshape(-1, 4)
-        self._labels = np.array(targets, np.int64)
+        counts = np.bincount(kinds, minlength=len(kind_of)).tolist() if kinds else []
+        self.found = dict(zip(kind_of, counts, strict=True))
+        return starts, boxes, kinds
+
+    def _all_found(self, declared: ClassSet, ignore: Iterable[str]) -> ClassSet:
+        """The classes that objects have: those the data set declares in its order, then the others by name."""
+        regions = ClassSet((), declared.ignored.union(ignore))
+        found = {name for name, region in self.found if not region and regions.index(name) is None}
+        names = [*(name for name in declared.names if name in found), *sorted(found - set(declared.names))]
+        return self.source.class_set(names) if names else regions
+
+    def _keep_wanted(self, starts: list[int], boxes: list[Box], kinds: list[int]) -> None:
+        """What counts, in flat arrays: thousands of small ones would be copied into every worker page by page."""
+        nowhere = (0.0, 0.0, 0.0, 0.0)
+        targets = [self.class_set.target(Annotation(name, nowhere, ignore=region)) for name, region in self.found]
+        labels = np.array([BACKGROUND if target is None else target for target in targets], np.int64)[kinds]
+        kept = labels != BACKGROUND
+        self._start = np.concatenate([[0], np.cumsum(kept)])[starts]
+        self._boxes = np.array(boxes, np.float32).reshape(-1, 4)[kept]
+        self._labels = labels[kept]
 
 
-def open_dataset(settings: DataSettings, split: str, training: bool) -> DetectionDataset:
-    """The dataset as the settings want it; only frames that are read every epoch, those trained on, are cached."""
+def open_dataset(
+    settings: DataSettings, split: str, training: bool, classes: Sequence[str] | None = None
+) -> DetectionDataset:
+    """The dataset as the settings want it; only frames that are read every epoch, those trained on, are cached.
+    `classes` take the place of those in the settings, which may leave them to the data."""
     cache = None
     if training and settings.cache != "none":
-        folder = Path(settings.cache_dir or Path(settings.root) / "cached_images")
+        folder = Path(settings.cache_dir or open_source(settings.root).root / "cached_images")
         cache = CacheSpec(settings.cache, settings.cache_limit_gb * GB, settings.cache_max_side, folder)
-    return DetectionDataset(settings.root, split, settings.classes, settings.allow_missing, cache)
+    wanted = settings.classes if classes is None else classes
+    dataset = DetectionDataset(settings.root, split, wanted, settings.allow_missing, cache, settings.ignore)
+    if training:
+        tell_names(dataset, f"split {split!r}", is_kitti_set=settings.classes in CLASS_SETS)
+    return dataset
+
+
+def tell_names(dataset: DetectionDataset, where: str, is_kitti_set: bool) -> None:
+    """Warns of names in the labels that may not be what was meant, each kind once; raises DatasetError where no object
+    is of a wanted class. Of KITTI's sets it is known that classes are left out, and that some are rare."""
+    wanted, objects, elsewhere = dataset.class_set, Counter[str](), Counter[str]()
+    for (name, region), count in dataset.found.items():
+        spelling = wanted.spelling(name)
+        if spelling != name:
+            log.warning("%s: %s called %r; taken for %r", where, _objects(count), name, spelling)
+        if spelling in wanted.names and not region:
+            objects[spelling] += count
+        elif spelling not in wanted.ignored and not region:
+            elsewhere[name] += count
+    if not objects and (elsewhere or not wanted.names):
+        mend = "set data.classes=auto, or name what you want of these" if elsewhere else "label objects to learn from"
+        lacking = f"{dataset.source.root}: {where} has no object of {_some(wanted.names)}"
+        raise DatasetError(f"{lacking}; its labels hold {_counted(elsewhere)}; {mend}")
+    if is_kitti_set:
+        return
+    if absent := [name for name in wanted.names if not objects[name]]:
+        log.warning("%s: no object is a %s", where, _some(absent))
+    if elsewhere:
+        log.warning("%s: neither in data.classes nor in data.ignore, so background: %s", where, _counted(elsewhere))
+
+
+def check_box(annotation: Annotation, where: str) -> None:
+    """Raises DatasetError for a box that is inverted; `where` opens the message."""
+    x1, y1, x2, y2 = annotation.box
+    if x2 < x1 or y2 < y1:
+        found = f"{where} ({annotation.name}) has x1 {x1} x2 {x2} y1 {y1} y2 {y2}"
+        raise DatasetError(f"{found}, expected x1 <= x2 and y1 <= y2")
+
+
+def _objects(count: int) -> str:
+    return f"{count:,} object{'s are' if count != 1 else ' is'}"
+
+
+def _counted(names: Counter[str]) -> str:
+    shown = ", ".join(f"{name} ({count:,})" for name, count in names.most_common(TOLD)) or "nothing"
+    return shown + (f" and {len(names) - TOLD} more names" if len(names) > TOLD else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:TOLD]) or "any class"
+    return shown + (f" or {len(names) - TOLD} more" if len(names) > TOLD else "")
 
 
 def clip(boxes: np.ndarray, labels: np.ndarray, hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """What is wrong with a dataset, and what is in it: `python -m data.doctor ROOT`.
 
 Every image is decoded whole, every label line parsed and its box held against the image, every list in ROOT/ImageSets
-(or the built-in one) against the files. Exit status: 0 nothing found, 1 problems found, 2 ROOT is no dataset.
+(or the built-in one) against the files. Any format of data/formats will do; KITTI's own is looked at line by line.
+Exit status: 0 nothing found, 1 problems found, 2 ROOT is no dataset.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data.annotation import Annotation, Box, DatasetError, Problem
+from data.formats import open_source
 from data.formats.kitti import (
     CLASSES,
     DONT_CARE,
@@ -28,12 +31,15 @@ from data.formats.kitti import (
     LABELS,
     LISTS,
     SPLITS,
+    KittiSource,
     Label,
     LabelError,
     parse_label,
 )
-from data.images import ImageError, read_image
-from system.command import Parser, count, exit_status
+from data.formats.listed import ListedSource
+from data.formats.yolo import YoloSource
+from data.images import ImageError, check_image
+from system.command import Parser, count, exit_status, names, visible
 from system.files import write_text
 
 TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, those of converters often one further
@@ -43,25 +49,13 @@ SHOWN = 5  # problems of a kind, unless --all
 WIDTH = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`file` is relative to the dataset's root where it lies inside it; `line` counts from 1."""
-
-    kind: str
-    file: str
-    line: int | None
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
-
-
 @dataclass
 class Report:
     root: str
     images: int = 0
     labels: int = 0
-    classes: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*CLASSES, DONT_CARE), 0)))
+    background: int = 0  # frames without objects and regions
+    classes: Counter[str] = field(default_factory=Counter)
     box_heights: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(HEIGHTS.values(), 0)))
     image_sizes: Counter[str] = field(default_factory=Counter)
     splits: dict[str, int] = field(default_factory=dict)
@@ -75,8 +69,104 @@ class Report:
         }
 
 
-def examine(root: Path, workers: int) -> Report:
-    """The whole dataset. Raises ValueError when there is none."""
+def examine(root: Path, workers: int, classes: Sequence[str] = (), ignore: Sequence[str] = ()) -> Report:
+    """The whole dataset. Raises ValueError when there is none. With `classes`, a name that neither they nor `ignore`
+    have is a problem."""
+    source = open_source(root)
+    if isinstance(source, KittiSource):
+        report = _examine_kitti(root, workers)
+    elif isinstance(source, (ListedSource, YoloSource)):
+        report = _examine_source(source, workers)
+    else:
+        raise ValueError(f"{root}: the doctor does not know the format {source.kind}")
+    report.problems += _examine_names(report, classes, ignore)
+    return report
+
+
+def _examine_source(source: ListedSource | YoloSource, workers: int) -> Report:
+    """A data set in a format that is not KITTI's, split by split."""
+    report = Report(str(source.root))
+    split_of: dict[Path, str] = {}
+    for split in source.splits():
+        frames = source.frames(split)
+        report.splits[split] = len(frames)
+        report.problems += source.problems(split)
+        pool = ThreadPoolExecutor(workers)
+        try:
+            examined = pool.map(lambda frame: _examine_foreign(source, frame), frames)
+            for problems, objects, hw in tqdm(examined, split, len(frames), leave=False):
+                report.problems += problems
+                _count(report, objects, hw)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        for path in map(source.image_path, frames):
+            first = split_of.setdefault(path.resolve(), split)
+            if first != split:
+                message = f"is in {first} too; results on {split} would flatter"
+                kind, file = f"frame in {first} and in {split}", _relative(path, source)
+                report.problems.append(Problem(kind, file, None, message))
+    report.problems = list(dict.fromkeys(report.problems))  # splits may share a folder
+    report.images = sum(report.image_sizes.values())
+    report.labels = sum(report.splits.values())
+    return report
+
+
+def _examine_foreign(
+    source: ListedSource | YoloSource, frame: str
+) -> tuple[list[Problem], list[Annotation], tuple[int, int] | None]:
+    """Problems, objects and image (height, width) of one frame; what cannot be read of its labels is told elsewhere."""
+    path = source.image_path(frame)
+    file, where = _relative(path, source), _relative(Path(source.where(frame)), source)
+    if not path.is_file():
+        return (
+            [Problem("image that is not there", file, None, "it is listed; add it, or take it off the list")],
+            [],
+            None,
+        )
+    try:
+        height, width = check_image(path).shape[:2]
+        objects = source.annotations(frame)
+    except (ImageError, OSError) as error:
+        return [Problem("image that cannot be read whole", file, None, _reason(error, path))], [], None
+    except DatasetError:
+        return [], [], (height, width)
+    problems = []
+    for number, item in enumerate(objects, 1):
+        if fault := _box_fault(item.name, item.box, (height, width), tolerance=1 + TOLERANCE):
+            kind, words = fault
+            problems.append(Problem(kind, where, None, f"object {number}: {words}"))
+    return problems, objects, (height, width)
+
+
+def _examine_names(report: Report, classes: Sequence[str], ignore: Sequence[str]) -> Iterator[Problem]:
+    """Names that nobody asked for, and those that are perhaps the same."""
+    known = {*classes, *ignore, DONT_CARE}
+    by_folded: defaultdict[str, list[str]] = defaultdict(list)
+    for name, number in report.classes.items():
+        by_folded[name.casefold()].append(name)
+        if classes and name not in known:
+            message = f"{name!r} ({number:,}) is neither in --classes nor in --ignore"
+            yield Problem("unknown class", report.root, None, message)
+    for alike in by_folded.values():
+        if len(alike) > 1:
+            found = " and ".join(f"{name!r} ({report.classes[name]:,})" for name in alike)
+            message = f"{found}: data.convert --map {alike[1]}={alike[0]} makes one of them"
+            yield Problem("names that differ in case only", report.root, None, message)
+
+
+def _count(report: Report, objects: Sequence[Annotation], hw: tuple[int, int] | None) -> None:
+    report.background += not objects
+    report.classes.update(item.name for item in objects)
+    report.box_heights.update(_bin(item) for item in objects if not item.ignore)
+    if hw:
+        report.image_sizes[f"{hw[1]} x {hw[0]}"] += 1
+
+
+def _relative(path: Path, source: ListedSource | YoloSource) -> str:
+    return str(path.relative_to(source.root)) if path.is_relative_to(source.root) else str(path)
+
+
+def _examine_kitti(root: Path, workers: int) -> Report:
     images, labels = _files(root / IMAGES, IMAGE_SUFFIXES), _files(root / LABELS, (".txt",))
     if not images and not labels:
         raise ValueError(f"{root}: nothing in {IMAGES} and {LABELS}; ROOT is the folder that holds training/")
@@ -91,14 +181,13 @@ def examine(root: Path, workers: int) -> Report:
         examined = pool.map(examine_one, frames)
         for problems, objects, hw in tqdm(examined, "frames", len(frames), leave=False):
             report.problems += problems
-            report.classes.update(label.name for label in objects)
-            report.box_heights.update(_bin(label) for label in objects if label.name != DONT_CARE)
-            if hw:
-                report.image_sizes[f"{hw[1]} x {hw[0]}"] += 1
+            _count(report, objects, hw)
     finally:
         pool.shutdown(cancel_futures=True)  # after an interrupt: finish the frames begun, start no other
     report.splits, problems = _examine_splits(root, images.keys() & labels.keys())
     report.problems += problems
+    if report.classes.keys() <= {*CLASSES, DONT_CARE}:  # KITTI itself, or a part of it: say which are not there
+        report.classes = Counter({name: report.classes[name] for name in (*CLASSES, DONT_CARE)})
     return report
 
 
@@ -141,11 +230,14 @@ def _examine_frame(
 
 def _examine_image(root: Path, path: Path) -> tuple[tuple[int, int] | None, Problem | None]:
     try:
-        height, width = read_image(path).shape[:2]
+        height, width = check_image(path).shape[:2]
         return (height, width), None
     except (ImageError, OSError) as error:
-        message = str(error.strerror if isinstance(error, OSError) else error).removeprefix(f"{path}: ")
-        return None, Problem("image that cannot be read whole", str(path.relative_to(root)), None, message)
+        return None, Problem("image that cannot be read whole", str(path.relative_to(root)), None, _reason(error, path))
+
+
+def _reason(error: Exception, path: Path) -> str:
+    return str(error.strerror if isinstance(error, OSError) else error).removeprefix(f"{path}: ")
 
 
 def _examine_labels(root: Path, path: Path, hw: tuple[int, int] | None) -> Iterator[Problem | Label]:
@@ -163,17 +255,22 @@ def _examine_labels(root: Path, path: Path, hw: tuple[int, int] | None) -> Itera
         try:
             label = parse_label(line, "")
         except LabelError as error:
-            message = str(error).removeprefix(": ")
-            kind = "unknown class" if message.startswith("unknown class") else "malformed label line"
-            yield Problem(kind, file, number, message)
+            yield Problem("malformed label line", file, number, str(error).removeprefix(": "))
             continue
         yield label
-        x1, y1, x2, y2 = label.box
-        shown = f"{label.name} {x1:g} {y1:g} {x2:g} {y2:g}"
-        if x2 <= x1 or y2 <= y1:
-            yield Problem("box inverted or without area", file, number, f"{shown}, expected x1 < x2 and y1 < y2")
-        elif hw and (min(x1, y1) < -TOLERANCE or x2 > hw[1] - 1 + TOLERANCE or y2 > hw[0] - 1 + TOLERANCE):
-            yield Problem("box outside the image", file, number, f"{shown}, the image is {hw[1]} x {hw[0]}")
+        if fault := _box_fault(label.name, label.box, hw):
+            yield Problem(fault[0], file, number, fault[1])
+
+
+def _box_fault(name: str, box: Box, hw: tuple[int, int] | None, tolerance: float = TOLERANCE) -> tuple[str, str] | None:
+    """What is wrong with a box in an image of (height, width): the kind of problem and the words for it."""
+    x1, y1, x2, y2 = box
+    shown = f"{name} {x1:g} {y1:g} {x2:g} {y2:g}"
+    if x2 <= x1 or y2 <= y1:
+        return "box inverted or without area", f"{shown}, expected x1 < x2 and y1 < y2"
+    if hw and (min(x1, y1) < -tolerance or x2 > hw[1] - 1 + tolerance or y2 > hw[0] - 1 + tolerance):
+        return "box outside the image", f"{shown}, the image is {hw[1]} x {hw[0]}"
+    return None
 
 
 def _examine_splits(root: Path, complete: set[str]) -> tuple[dict[str, int], list[Problem]]:
@@ -210,17 +307,18 @@ def _examine_splits(root: Path, complete: set[str]) -> tuple[dict[str, int], lis
     return {name: len(lines) for name, lines in lines_of.items()}, problems
 
 
-def _bin(label: Label) -> str:
-    height = label.box[3] - label.box[1]
+def _bin(item: Annotation) -> str:
+    height = item.box[3] - item.box[1]
     return HEIGHTS[max((edge for edge in HEIGHTS if height >= edge), default=0)]
 
 
 def text(report: Report, shown: int | None = SHOWN) -> str:
     """The report for a terminal of 80 columns; `shown` problems of each kind, None: all."""
     objects = sum(report.classes.values())
-    lines = [f"{report.root}", f"{report.images:,} images, {report.labels:,} label files, {objects:,} objects", ""]
-    lines += ["Objects by class", *_bars(report.classes), ""]
-    lines += [f"Objects by box height in pixels (without {DONT_CARE})", *_bars(report.box_heights), ""]
+    lines = [f"{report.root}", f"{report.images:,} images, {report.labels:,} label files, {objects:,} objects"]
+    lines += [f"{report.background:,} frames have no object: background"] if report.background else []
+    lines += ["", "Objects by class", *_bars(report.classes), ""]
+    lines += ["Objects by box height in pixels (without regions to ignore)", *_bars(report.box_heights), ""]
     if report.image_sizes:
         common = dict(report.image_sizes.most_common(8))
         others = len(report.image_sizes) - len(common)
@@ -235,7 +333,7 @@ def text(report: Report, shown: int | None = SHOWN) -> str:
         lines.append(f"{kind}: {len(problems):,}")
         for problem in problems[:shown]:
             lines += textwrap.wrap(
-                str(problem), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+                visible(str(problem)), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
             )
         if len(problems) > len(problems[:shown]):
             lines.append(f"  ... and {len(problems) - len(problems[:shown]):,} more (--all shows them)")
@@ -255,8 +353,10 @@ def _bars(counts: dict[str, int]) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = Parser(prog="python -m data.doctor", description="Find what is wrong with a dataset in KITTI's layout.")
-    parser.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds training/ (and ImageSets/)")
+    parser = Parser(prog="python -m data.doctor", description="Find what is wrong with a dataset.")
+    parser.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set, in any known format")
+    parser.add_argument("--classes", type=names, default=(), metavar="NAME,..", help="tell names that are not of these")
+    parser.add_argument("--ignore", type=names, default=(), metavar="NAME,..", help="nor of these, regions to ignore")
     parser.add_argument("--json", metavar="OUT", help="write the report, every problem included, as JSON; - prints it")
     parser.add_argument("--workers", type=count, default=os.cpu_count(), metavar="N", help="threads (%(default)s)")
     parser.add_argument("--all", action="store_true", help=f"show every problem, not the first {SHOWN} of each kind")
@@ -267,7 +367,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.json and not Path(args.json).absolute().parent.is_dir():  # said before minutes of work, not after
         raise ValueError(f"--json {args.json}: no such folder; make it first")
-    report = examine(args.root, args.workers)
+    report = examine(args.root, args.workers, args.classes, args.ignore)
     as_json = json.dumps(report.to_json(), indent=2)
     if args.json == "-":
         print(as_json)

@@ -16,7 +16,6 @@ import shutil
 import stat
 import sys
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def _check(path: Path) -> None:
             _inside(member)
         with _bar("checking", sum(member.compress_size for member in members)) as bar:
             for member in members:
-                with _damage(f"{member.filename}: "), archive.open(member) as source:
+                with _damage(f"{member.filename:.80}: "), archive.open(member) as source:
                     while source.read(CHUNK):
                         pass
                 bar.update(member.compress_size)
@@ -110,11 +109,17 @@ def _inside(member: zipfile.ZipInfo) -> PurePosixPath:
     """The member's path relative to the data set's root."""
     path = PurePosixPath(member.filename)
     if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename or not path.parts:
-        raise _Damaged(f"member {member.filename!r} would be written outside the data set")
+        raise _Damaged(f"member {member.filename!r:.80} would be written outside the data set")
     kind = stat.S_IFMT(member.external_attr >> 16)  # the Unix mode; 0 when the archive comes from elsewhere
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _Damaged(f"member {member.filename!r} is a link or a device")
+        raise _Damaged(f"member {member.filename!r:.80} is a link or a device")
     return path
+
+
+def _belongs(path: PurePosixPath) -> bool:
+    """Whether it is one of a data set's files: nothing else is unpacked, whatever a mirror has put beside them."""
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.parts[0] in ("training", "testing") and path.suffix in (*IMAGE_SUFFIXES, ".txt") and not hidden
 
 
 def _unpack(path: Path, root: Path) -> None:
@@ -157,9 +162,9 @@ def _unpack_from_the_end(path: Path, root: Path, bar: tqdm) -> bool:
 
 
 def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, root: Path) -> None:
-    target = root / _inside(member)
-    if member.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
+    path = _inside(member)
+    target = root / path
+    if member.is_dir() or not _belongs(path):
         return
     if target.is_file() and target.stat().st_size == member.file_size:
         return
@@ -174,11 +179,15 @@ def _bar(what: str, total: int) -> tqdm:
 
 @contextmanager
 def _damage(where: str = "") -> Iterator[None]:
-    """The many ways in which zipfile says that an archive is broken, as one."""
+    """The many ways in which zipfile and its decompressors say that an archive is broken, as one."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise _Damaged(f"the archive is damaged ({where}{error})") from error
+    except (_Damaged, DownloadError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's; without a number it is bz2's, and invalid is an offset before the file's beginning
+        raise _Damaged(f"the archive is damaged ({where}{error!s:.160})") from error
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import threading
+import warnings
 from pathlib import Path
 
 import cv2
@@ -12,6 +16,9 @@ from system.files import write_bytes
 
 MEND = "copy or download it again"
 JPEG_QUALITY = 92
+Image.MAX_IMAGE_PIXELS = 2**29  # it takes twice as many, as OpenCV does
+LONGEST_SIDE = 32766  # pixels; OpenCV resizes and warps no longer ones
+_STDERR, _one_at_a_time = 2, threading.Lock()
 
 
 class ImageError(ValueError):
@@ -39,6 +46,30 @@ def decode_image(data: bytes, where: str, upright: bool = False) -> np.ndarray:
         raise ImageError(f"{where}: not an image that can be decoded ({_reason(fault)}); {MEND}") from None
     if image is None:
         raise ImageError(f"{where}: not an image that can be decoded; {MEND}")
+    _check_sides(where, image.shape[0], image.shape[1])
+    return image
+
+
+def check_image(path: str | Path) -> np.ndarray:
+    """As `read_image`, and stricter: a JPEG damaged in its middle is an error too.
+
+    libjpeg fills the gap with grey and only says so on the standard error, which is therefore read.
+    """
+    with open(path, "rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return read_image(path)
+    with _one_at_a_time, tempfile.TemporaryFile() as said:
+        terminal = os.dup(_STDERR)
+        os.dup2(said.fileno(), _STDERR)
+        try:
+            image = read_image(path)
+        finally:
+            os.dup2(terminal, _STDERR)
+            os.close(terminal)
+        said.seek(0)
+        warning = next((line for line in said.read().decode(errors="replace").splitlines() if "JPEG" in line), None)
+    if warning:
+        raise ImageError(f"{path}: the image is damaged ({warning:.80}); {MEND}")
     return image
 
 
@@ -59,13 +90,22 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) from the file's header, without decoding the pixels."""
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of EXIF that nobody reads
+            with Image.open(path) as image:
+                height, width = image.height, image.width
     except FileNotFoundError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:  # a header may hold anything
         reason = "" if isinstance(fault, UnidentifiedImageError) else f" ({_reason(fault)})"
         raise ImageError(f"{path}: not an image that can be decoded{reason}; {MEND}") from None
+    _check_sides(path, height, width)
+    return height, width
+
+
+def _check_sides(path: str | Path, height: int, width: int) -> None:
+    if not 0 < max(height, width) <= LONGEST_SIDE:
+        raise ImageError(f"{path}: {width} x {height} pixels, a side must not be longer than {LONGEST_SIDE}; reduce it")
 
 
 def _reason(fault: BaseException) -> str:

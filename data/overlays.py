@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from data.anchors import parse_size
+from data.annotation import AUTO
 from data.batches import Batch, BatchSampler, make_loader
 from data.detection import DetectionDataset
 from data.effects import check
@@ -53,12 +54,12 @@ def _hatch(canvas: np.ndarray, box: list[int]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m data.overlays", description="Save pictures of augmented frames.")
     parser.add_argument("root", type=Path, help="data set")
-    parser.add_argument("--split", default="train", help="train, val, all or a list in ROOT/ImageSets")
+    parser.add_argument("--split", default="train", help="train, val, all, or another the data set has")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--count", type=count, default=20)
     parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
-    parser.add_argument("--classes", default="kitti8", help="kitti8, kitti3, or names with commas")
+    parser.add_argument("--classes", default=AUTO, help="auto (all there are), kitti8, kitti3, or names with commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mosaic", type=fraction, default=0.0, help="probability")
     parser.add_argument("--mixup", type=fraction, default=0.0, help="probability")
@@ -84,7 +85,7 @@ def _run(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     loader = make_loader(dataset, sampler, policy=options.resize, augment=settings)
     for number, batch in zip(range(options.count), loader, strict=False):
-        path = options.out / f"{number:03d}_{batch.ids[0]}.png"
+        path = options.out / f"{number:03d}_{batch.ids[0].replace('/', '_')}.png"
         picture = cv2.cvtColor(draw(batch, 0, dataset.class_set.names), cv2.COLOR_RGB2BGR)
         if not cv2.imwrite(str(path), picture):
             raise OSError(f"{path}: the picture could not be written; is the disk full or the folder read-only?")

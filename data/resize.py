@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 POLICIES = ("stretch", "letterbox")
+LARGEST = 8192  # pixels a side of a network input
 PADDING = 114  # grey: near the mean of natural images, so that bars do not look like an edge of anything
 
 

@@ -10,9 +10,9 @@ from data.effects import Wanted, check
 
 
 class Settings(BaseModel):
-    """Base of every group of settings: immutable, and a misspelt key is an error."""
+    """Base of every group of settings: immutable; a misspelt key, and a number that is not finite, is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AugmentSettings(Settings):
@@ -44,11 +44,14 @@ class AugmentSettings(Settings):
 class DataSettings(Settings):
     """The data set and how its frames become network inputs."""
 
-    root: str = Field("datasets/kitti", description="folder that holds training/image_2 and training/label_2")
+    root: str = Field("datasets/kitti", description="folder of the data set: KITTI's layout, YOLO's or COCO's")
     classes: str | tuple[str, ...] = Field(
-        "kitti8", description="class set: kitti8, kitti3, or a list of KITTI class names"
+        "kitti8", description="a list of class names, kitti8, kitti3, or auto: all that the labels to train on name"
     )
-    train_split: str = Field("train", description="split to train on: a file in ROOT/ImageSets, train, val or all")
+    ignore: tuple[str, ...] = Field(
+        ("DontCare",), description="names of objects that are regions to ignore: neither right nor wrong"
+    )
+    train_split: str = Field("train", description="split to train on: train, val, all, or another the data set has")
     val_split: str = Field("val", description="split to validate on")
     resize: Literal["stretch", "letterbox"] = Field(
         "stretch", description="how a frame fits the input: stretched, or scaled evenly and padded"
@@ -64,3 +67,21 @@ class DataSettings(Settings):
     workers: int = Field(2, ge=0, le=256, description="processes that prepare batches; 0: the training process itself")
     allow_missing: bool = Field(False, description="skip listed frames that are absent instead of stopping")
     augment: AugmentSettings = Field(default_factory=AugmentSettings, description="random changes while training")
+
+
+class PictureSettings(Settings):
+    """The data set of a classifier and how its pictures become network inputs."""
+
+    root: str = Field("datasets/imagenet", description="folder that holds SPLIT/CLASS/*, Tiny-ImageNet or CIFAR-10")
+    train_split: str = Field("train", description="split to train on: a folder of ROOT")
+    val_split: str = Field("val", description="split to validate on; CIFAR-10 calls it test")
+    crop: Literal["resized", "padded"] = Field(
+        "resized",
+        description="train on random parts, resized (judge the middle), or on whole pictures, moved in a black border",
+    )
+    crop_min_area: float = Field(0.08, gt=0, le=1, description="resized: smallest share of the area that a part has")
+    padding: int = Field(4, ge=0, le=64, description="padded: pixels of the border")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    cache: Literal["none", "ram"] = Field("none", description="keep decoded pictures in memory, those of both splits")
+    cache_limit_gb: float = Field(8.0, gt=0, description="the cache of a split never grows beyond this size")
+    workers: int = Field(2, ge=0, le=256, description="processes that prepare batches; 0: the training process itself")

@@ -11,23 +11,33 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import queue
 import re
 import shutil
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
+from system.command import visible
 from system.files import write_text
 
-TIMEOUT = 30.0  # seconds without a byte until the line counts as broken
+TIMEOUT = 30.0  # seconds without LEAST bytes until the line counts as broken
+LEAST = 1000
 CHUNK = 1 << 20
-TRIES = 8  # in a row without a new byte
+TRIES = 8  # in a row without LEAST new bytes
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between tries; doubles each time
 PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+T = TypeVar("T")
 
 
 class DownloadError(OSError):
@@ -57,7 +67,7 @@ def fetch(url: str, target: Path, headroom: int = 0) -> None:
                     raise DownloadError(f"{url}: {lost}; check the connection, the proxy and --url") from lost
                 # Only more bytes than ever before count as progress, or a server that always starts again had no end.
                 have = part.stat().st_size if part.exists() else 0
-                failures = 1 if have > furthest else failures + 1
+                failures = 1 if have >= furthest + LEAST else failures + 1
                 furthest = max(furthest, have)
                 if failures >= TRIES:
                     raise DownloadError(
@@ -65,7 +75,7 @@ def fetch(url: str, target: Path, headroom: int = 0) -> None:
                         "What came is kept: run the same command later to go on"
                     ) from lost
                 pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
-                tqdm.write(f"{name}: {lost}; next try in {pause:.0f} s", file=sys.stderr)
+                tqdm.write(visible(f"{name}: {lost}; next try in {pause:.0f} s"), file=sys.stderr)
                 time.sleep(pause)
     os.replace(part, target)
     _state_file(part).unlink(missing_ok=True)
@@ -93,10 +103,15 @@ def _transfer(url: str, part: Path, headroom: int, bar: tqdm) -> None:
         bar.reset(size)
         bar.initial = bar.n = have
         with part.open("ab") as file:
+            mark, had = time.monotonic(), have
             while chunk := _read(response):
                 file.write(chunk)
                 have += len(chunk)
                 bar.update(len(chunk))
+                if time.monotonic() - mark > TIMEOUT:
+                    if have - had < LEAST:
+                        raise _Lost(f"only {have - had} bytes came in {TIMEOUT:.0f} s")
+                    mark, had = time.monotonic(), have
             file.flush()
             os.fsync(file.fileno())
     if have > size:
@@ -108,7 +123,9 @@ def _transfer(url: str, part: Path, headroom: int, bar: tqdm) -> None:
 
 def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPResponse:
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response: http.client.HTTPResponse = _within(
+            2 * TIMEOUT, lambda: urllib.request.urlopen(request, timeout=TIMEOUT)
+        )
         return response
     except urllib.error.HTTPError as error:
         answer = f"the server answers {error.code} {error.reason}"
@@ -121,10 +138,29 @@ def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPRespon
         raise DownloadError(f"{request.full_url}: {answer}; check --url") from error
     except urllib.error.URLError as error:
         raise _Unreachable(f"the host cannot be reached ({error.reason})") from error
-    except (http.client.InvalidURL, UnicodeError) as error:
+    except (http.client.InvalidURL, ValueError) as error:  # also where a redirect leads
         raise DownloadError(f"{request.full_url}: {error}; check --url") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Lost(f"no proper answer ({error or type(error).__name__})") from error
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` gives, or TimeoutError: a socket's own timeout begins anew with every byte of a header."""
+    done: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+
+    def run() -> None:
+        future: Future[T] = Future()
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+        done.put(future)
+
+    threading.Thread(target=run, daemon=True).start()  # left behind when it is late
+    try:
+        return done.get(timeout=seconds).result()
+    except queue.Empty:
+        raise TimeoutError(f"none in {seconds:.0f} s") from None
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -137,14 +173,14 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 def _content_length(response: http.client.HTTPResponse, url: str) -> int:
     length = response.headers.get("Content-Length", "")
-    if not length.isdigit():
+    if not re.fullmatch(r"[0-9]{1,18}", length):
         raise DownloadError(f"{url}: the server does not say how long the file is; use another --url")
     return int(length)
 
 
 def _content_range(response: http.client.HTTPResponse) -> tuple[int, int]:
     """(first byte, size of the whole file) of a 206 answer; (-1, 0) when it does not say."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})", response.headers.get("Content-Range", ""))
     return (int(found[1]), int(found[2])) if found else (-1, 0)
 
 
@@ -163,9 +199,10 @@ def _resume_point(part: Path) -> tuple[int, int, str | None]:
     try:
         state = json.loads(_state_file(part).read_text())
         have, size, validator = part.stat().st_size, int(state["size"]), str(state["validator"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return 0, 0, None
-    return (have, size, validator) if have <= size else (0, 0, None)
+    usable = have <= size and validator.isascii() and validator.isprintable()  # it becomes a line of a request
+    return (have, size, validator) if usable else (0, 0, None)
 
 
 def _write_state(part: Path, size: int, validator: str) -> None:

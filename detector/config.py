@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from data.settings import DataSettings
 from detector.network.settings import LossSettings, NetworkSettings
-from training.config import RunConfig, settings_table
+from training.config import RunConfig, settings_page
 from training.settings import TrainSettings
 
 
@@ -57,26 +57,14 @@ class Config(RunConfig):
     @classmethod
     def restore(cls, values: dict[str, Any], where: str) -> Config:
         """Version 0.1 could choose the engine of augmentation; what it chose does not matter once trained."""
-        augment = values.get("data", {}).get("augment", {})
+        data = values.get("data")
+        if not isinstance(data, dict) or not isinstance(augment := data.get("augment"), dict):
+            return cls.parse(values, where)
         if "task" not in values and "engine" in augment:
             left = {name: value for name, value in augment.items() if name != "engine"}
-            values = {**values, "data": {**values["data"], "augment": left}}
+            values = {**values, "data": {**data, "augment": left}}
         return cls.parse(values, where)
 
 
-def settings_page() -> str:
-    """Every setting as a Markdown page."""
-    lines = [
-        f"| `{name}` | {kind} | {default} | {meaning} |".replace(kind, kind.replace("|", "\\|"))
-        for name, kind, default, meaning in settings_table(Config)
-    ]
-    return (
-        "# Settings\n\nMade by `python -m detector.config`. A YAML file in `configs/` sets them, or\n"
-        "`section.key=value` on the command line. `base: other.yaml` in a file starts from that file.\n"
-        "`phases.N` counts from 0.\n\n"
-        "| setting | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(lines)
-    )
-
-
 if __name__ == "__main__":
-    print(settings_page())
+    print(settings_page(Config, "python -m detector.config"))

@@ -11,8 +11,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+from unicodedata import category
 
 from system.version import VERSION
+
+LONGEST = 1000  # characters of a message: what a file or a name brings along may be of any length
 
 
 class Failure(RuntimeError):
@@ -28,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"kitti-attention-detector {VERSION}")
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; {self.prog} --help shows what can be given", file=sys.stderr)
+        _say(f"error: {message:.{LONGEST}}; {self.prog} --help shows what can be given", 2)
         sys.exit(2)
 
 
@@ -53,6 +56,17 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part for name in text.split(",") if (part := name.strip()))
 
 
+def visible(text: str) -> str:
+    """Text for a terminal, where names of files may hold anything: what would steer it, line ends too, is spelt out."""
+    return "".join(c if c.isprintable() or category(c) == "Zs" else ascii(c)[1:-1] for c in text)
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether memory is what was lacking; torch says so in words alone."""
+    named = isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError"
+    return named or (isinstance(fault, RuntimeError) and "alloc" in str(fault))
+
+
 def exit_status(work: Callable[[], int | None]) -> int:
     """Does the work of a command. ValueError and OSError are the user's input, Failure is not, a bug is a traceback."""
     try:
@@ -70,6 +84,10 @@ def exit_status(work: Callable[[], int | None]) -> int:
         return _say(f"error: {error}", 2)
     except Failure as error:
         return _say(f"error: {error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return _say("error: not enough memory for that; close other programs, or give smaller sizes and batches", 2)
 
 
 def _reason(error: OSError) -> str:
@@ -77,6 +95,7 @@ def _reason(error: OSError) -> str:
 
 
 def _say(message: str, status: int) -> int:
-    """On one line, whatever line ends a message has brought along."""
-    print(" ".join(message.split()), file=sys.stderr)
+    """On one line, whatever a message has brought along."""
+    line = visible(" ".join(message.split()))
+    print(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}", file=sys.stderr)
     return status

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 try:
     import fcntl
@@ -32,36 +33,54 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
         os.replace(partial, path)
         if durable:
             _sync(path.parent)  # the rename itself
+    except OSError as fault:  # a full disk is told without a name, and nobody knows the temporary one
+        if fault.filename in (None, str(partial)):
+            fault.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """This process alone in `folder`; a second one is refused. The lock dies with its process, however that ends."""
+    """This process alone in `folder`; a second one is refused. The lock dies with its process, however that ends.
+
+    lockf, not flock: workers that outlive a killed process by some seconds do not hold it.
+    """
     if fcntl is None:
         yield
         return
-    with open(folder / LOCK, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read(20).strip() or "another process"
-            raise OSError(f"{folder}: in use by process {owner}; wait for it, or give another folder") from None
+    with _lock_file(folder) as file:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        remove_parts(folder)
+        remove_parts(folder.iterdir())
         try:
             yield
         finally:
             (folder / LOCK).unlink(missing_ok=True)
 
 
-def remove_parts(folder: Path) -> None:
-    """What `replacing` left behind in processes that were killed. Only for who is alone in the folder."""
-    for path in folder.iterdir():
+def _lock_file(folder: Path) -> TextIO:
+    while True:
+        file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - closing it gives the lock back
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            with file:
+                file.seek(0)
+                owner = file.read(20).strip() or "another process"
+            raise OSError(f"{folder}: in use by process {owner}; wait for it, or give another folder") from None
+        except OSError:
+            return file  # a file system without locks
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # its owner has just left and removed it
+
+
+def remove_parts(paths: Iterable[Path]) -> None:
+    """Of these files, those that `replacing` left behind in processes that were killed. Only for who is alone there."""
+    for path in paths:
         if _PART.fullmatch(path.name):
             path.unlink(missing_ok=True)
 

@@ -53,11 +53,20 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     try:
         with replacing(path, durable=True) as partial, open(partial, "wb") as file:
             torch.save(content, file)
-    except (OSError, RuntimeError) as fault:  # torch reports a full disk as RuntimeError
+    except (OSError, RuntimeError) as fault:
+        stop = _first_cause(fault)  # torch puts an error of its own on top of a full disk, and of Ctrl-C
+        if isinstance(stop, KeyboardInterrupt):
+            raise stop from None
         kept = "the previous one is intact" if path.exists() else "nothing was written"
-        reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault).splitlines()[0]
+        reason = stop.strerror if isinstance(stop, OSError) and stop.strerror else str(fault).splitlines()[0]
         advice = "free some space or choose another folder"
         raise CheckpointError(f"{path}: could not be saved ({reason}); {kept}; {advice}") from None
+
+
+def _first_cause(fault: BaseException) -> BaseException:
+    while fault.__context__ is not None:
+        fault = fault.__context__
+    return fault
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

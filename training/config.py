@@ -58,6 +58,11 @@ class RunConfig(Settings):
         if self.optimizer.warmup_epochs > self.epochs:
             found = f"optimizer.warmup_epochs {self.optimizer.warmup_epochs}"
             raise ValueError(f"{found} is longer than the {self.epochs} epochs of all phases")
+        milestones = self.optimizer.milestones
+        in_time = milestones and all(0 < epoch < self.epochs for epoch in milestones)
+        if self.optimizer.schedule == "steps" and not in_time:
+            mend = f"schedule steps needs some, all before epoch {self.epochs}, the last; schedule cosine needs none"
+            raise ValueError(f"optimizer.milestones {list(milestones)}: {mend}")
         return self
 
     @classmethod
@@ -71,9 +76,15 @@ class RunConfig(Settings):
     def parse(cls, values: dict[str, Any], where: str) -> Self:
         """Validates plain values; the first fault becomes one readable line that begins with `where`."""
         try:
-            return cls.model_validate(values)
+            config = cls.model_validate(values)
         except ValidationError as fault:
             raise ConfigError(f"{where}: {_explain(fault.errors()[0], cls)}") from None
+        except RecursionError:
+            raise ConfigError(f"{where}: nested too deep; a config has sections, keys and short lists") from None
+        for key, value in flatten(config).items():
+            if isinstance(value, str) and not value.isprintable():
+                raise ConfigError(f"{where}: {key} = {shortened(value)}: expected printable characters")
+        return config
 
     @classmethod
     def restore(cls, values: dict[str, Any], where: str) -> Self:
@@ -132,10 +143,25 @@ def settings_table(kind: type[RunConfig]) -> list[tuple[str, str, str, str]]:
     return list(walk("", kind))
 
 
-def settings_help(kind: type[RunConfig], width: int = 80) -> str:
-    """The table of settings as text, for `train.py --help`."""
+def settings_page(kind: type[RunConfig], command: str) -> str:
+    """The table of settings as a Markdown page, which `command` makes."""
+    lines = [
+        f"| `{name}` | {type_name} | {default} | {meaning} |".replace(type_name, type_name.replace("|", "\\|"))
+        for name, type_name, default, meaning in settings_table(kind)
+    ]
+    return (
+        f"# Settings\n\nMade by `{command}`. A YAML file in `configs/` sets them, or\n"
+        "`section.key=value` on the command line. `base: other.yaml` in a file starts from that file.\n"
+        "`phases.N` counts from 0.\n\n"
+        "| setting | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(lines)
+    )
+
+
+def settings_help(kind: type[RunConfig], beside: type[RunConfig] | None = None, width: int = 80) -> str:
+    """The table of settings as text, for `train.py --help`; with `beside` only those that differ from its settings."""
     lines = []
-    for name, type_name, default, meaning in settings_table(kind):
+    known = settings_table(beside) if beside else []
+    for name, type_name, default, meaning in (row for row in settings_table(kind) if row not in known):
         lines.append(f"  {name} = {default}   ({type_name})")
         lines += textwrap.wrap(meaning, width, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
@@ -150,29 +176,45 @@ def config_path(text: str) -> Path:
 
 def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Plain values of a YAML file, laid over those of the file that its `base:` names."""
-    if path.resolve() in seen:
-        raise ConfigError(f"{path}: its `base:` leads back to itself")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if path.resolve() in seen:
+            raise ConfigError(f"{path}: its `base:` leads back to itself")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         folder = path.parent if path.suffix else shipped("configs")
         near = difflib.get_close_matches(path.stem, [p.stem for p in folder.glob("*.yaml")], n=1)
         hint = f"; did you mean {path.with_name(near[0])}{path.suffix}?" if near else ""
         raise ConfigError(f"{path}: no such config file{hint}") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"{path}: cannot be read ({fault})") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: nested too deep; a config has sections, keys and short lists") from None
-    except yaml.YAMLError as fault:
-        mark = getattr(fault, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML ({getattr(fault, 'problem', None) or fault})") from None
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as fault:  # ValueError: not UTF-8, or a name that no file can have
+        reason = fault.strerror if isinstance(fault, OSError) else fault
+        raise ConfigError(f"{path}: cannot be read ({reason})") from None
+    values = _from_yaml(text, str(path)) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected `section:` keys, found {type(values).__name__}")
     base = values.pop("base", None)
     if base is None:
         return values
-    return merge(read_yaml(path.parent / str(base), (*seen, path.resolve())), values)
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base = {shortened(base)}: expected the name of another file")
+    return merge(read_yaml(path.parent / base, (*seen, path.resolve())), values)
+
+
+def _from_yaml(text: str, where: str) -> Any:
+    """The one place where text becomes values. Raises ConfigError for whatever a stranger wrote."""
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deep; a config has sections, keys and short lists") from None
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark and mark.line else ""
+        raise ConfigError(
+            f"{where}{line}: not valid YAML ({getattr(fault, 'problem', None) or fault!s:.160})"
+        ) from None
+    except Exception as fault:  # a date with month 99, a number that is none: its constructors raise anything
+        raise ConfigError(f"{where}: not valid YAML ({fault!s:.160})") from None
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -188,30 +230,29 @@ def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigError(f"override {text!r}: expected section.key=value, for example optimizer.lr=0.05")
-        try:
-            _assign(values, key.split("."), _number_or(yaml.safe_load(value)))
-        except yaml.YAMLError:
-            raise ConfigError(f"override {text!r}: {value!r} is not a YAML value") from None
+            raise ConfigError(f"override {text!r:.80}: expected section.key=value, for example optimizer.lr=0.05")
+        _assign(values, key.split("."), _number_or(_from_yaml(value, f"override {text!r:.80}")))
 
 
-def _assign(values: Any, path: list[str], value: Any) -> None:
+def _assign(values: dict[str, Any] | list[Any], path: Sequence[str], value: Any) -> None:
     """Sets values[path[0]][path[1]]... = value in place; a number indexes a list of phases."""
-    head, rest = path[0], path[1:]
-    if isinstance(values, list):
-        if not head.isdigit() or int(head) >= len(values):
-            raise ConfigError(f"override of item {head!r}: there are {len(values)} phases, numbered from 0")
-        if rest:
-            _assign(values[int(head)], rest, value)
-        else:
-            values[int(head)] = value
-        return
-    if rest:
-        if not isinstance(values.get(head), (dict, list)):
-            values[head] = [{}] if head == "phases" else {}
-        _assign(values[head], rest, value)
-    else:
-        values[head] = value
+    *sections, last = path
+    for name in sections:
+        key = _key(values, name)
+        inner = values[key] if isinstance(values, list) else values.get(key)
+        if not isinstance(inner, (dict, list)):
+            inner = values[key] = [{}] if name == "phases" else {}
+        values = inner
+    values[_key(values, last)] = value
+
+
+def _key(values: dict[str, Any] | list[Any], name: str) -> Any:
+    """The name itself, or in a list the number it says."""
+    if isinstance(values, dict):
+        return name
+    if name not in map(str, range(len(values))):
+        raise ConfigError(f"override of item {name!r:.80}: there are {len(values)} phases, numbered from 0")
+    return int(name)
 
 
 def _number_or(value: Any) -> Any:
@@ -227,6 +268,7 @@ def _number_or(value: Any) -> Any:
 def _explain(error: Any, kind: type[RunConfig]) -> str:
     noise = ("tuple", "int", "str", "constrained")  # pydantic's names for the branches of a union
     where = ".".join(str(part) for part in error["loc"] if not str(part).startswith(noise))
+    where = where if len(where) <= 80 else f"{where[:77]}..."
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _valid_names(kind), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else "; `python train.py --help` lists them all"
@@ -239,8 +281,11 @@ def _explain(error: Any, kind: type[RunConfig]) -> str:
 def shortened(value: Any) -> str:
     """As repr, but never long: a file of 300 bytes can hold a value that takes 300 MB to print."""
     bounded = reprlib.Repr()
-    bounded.maxlevel, bounded.maxstring = 2, 80
-    return bounded.repr(value)
+    bounded.maxlevel, bounded.maxstring, bounded.maxlong = 2, 80, 80
+    try:
+        return bounded.repr(value)
+    except ValueError:  # a whole number of thousands of digits, which Python does not print
+        return type(value).__name__
 
 
 def _valid_names(kind: type[RunConfig]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from system.command import out_of_memory
 from training.precision import autocast
 from training.task import Task
 
@@ -35,8 +36,8 @@ def try_largest_step(task: Task[Any], network: nn.Module, micro_batches: Sequenc
         with autocast(device, precision):
             outputs = network(batch.images.contiguous(memory_format=torch.channels_last))
         task.loss(network, outputs, batch)["total"].backward()
-    except (torch.OutOfMemoryError, RuntimeError) as fault:
-        if not isinstance(fault, torch.OutOfMemoryError) and "alloc" not in str(fault):
+    except (MemoryError, RuntimeError) as fault:
+        if not out_of_memory(fault):
             raise
         count, (height, width) = largest
         raise MemoryTooSmall(

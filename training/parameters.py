@@ -11,11 +11,12 @@ from training.settings import OptimizerSettings, TrainSettings
 
 
 def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """No weight decay on biases and BatchNorm: decaying a scale or a shift regularises nothing."""
+    """Without `decay_all` biases and BatchNorm do not decay: a smaller scale or shift regularises nothing."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    of_others = settings.weight_decay if settings.decay_all else 0.0
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": of_others},
     ]
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=True)

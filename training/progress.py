@@ -22,6 +22,12 @@ class Progress:
     bad_in_a_row: int = 0
     sums: dict[str, float] = field(default_factory=dict)  # of this epoch, for its row in metrics.csv
 
+    def __post_init__(self) -> None:
+        for name in ("epoch", "step", "step_in_epoch"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"progress.{name} is {value!r:.40}, expected a count")
+
     def count_step(self, parts: Mapping[str, float], images: int, seconds: float, waited: float) -> None:
         """Adds a step: its loss parts, how long it took, and how much of that was waiting for data."""
         self.step += 1

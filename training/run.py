@@ -30,8 +30,9 @@ def train_run(
     world = join_world(config.train.device)
     try:
         folder = Path(resume) if resume else world.main_does(lambda: _new_folder(config))
+        task = _settled(task_type(config), checkpoint)
         with locked(folder) if world.is_main else nullcontext():
-            stopped_by = Trainer(task_type(config), folder, world, checkpoint).run()
+            stopped_by = Trainer(task, folder, world, checkpoint).run()
         if world.is_main:
             _say_what_next(folder, stopped_by, task_type.chart.name)
         return 128 + stopped_by if stopped_by else 0
@@ -41,8 +42,9 @@ def train_run(
 
 def train_in(folder: Path, task: Task[Any]) -> int:
     """Starts, continues or skips the run of this folder, so that it is whole. Returns the stopping signal or 0."""
-    config, last = task.config, folder / "last.pt"
+    last = folder / "last.pt"
     checkpoint = load_checkpoint(last) if last.exists() else None
+    config = _settled(task, checkpoint).config
     if checkpoint and checkpoint.training["progress"]["epoch"] >= config.epochs:
         before = task.config_type.restore(checkpoint.config, where=str(last))
         if not changed(before, config):
@@ -50,6 +52,12 @@ def train_in(folder: Path, task: Task[Any]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         return Trainer(task, folder, World(device=pick_device(config.train.device)), checkpoint).run()
+
+
+def _settled(task: Task[Any], checkpoint: Checkpoint | None) -> Task[Any]:
+    """The task, with a config that leaves nothing to the data: a run that goes on has found it out already."""
+    task.settle(task.config_type.restore(checkpoint.config, where="last.pt") if checkpoint else None)
+    return task
 
 
 def _resolve(
@@ -68,7 +76,7 @@ def _resolve(
 
 def _new_folder(config: RunConfig) -> Path:
     """runs/<name>, or runs/<name>-2 and so on: a run never writes into another one's folder."""
-    if Path(config.name).name != config.name:
+    if Path(config.name).name != config.name or config.name.strip(" .") == "":
         raise ConfigError(f"name {config.name!r}: a run's name cannot be a path; train.runs=DIR says where it goes")
     runs = Path(config.train.runs)
     names = [config.name, *(f"{config.name}-{k}" for k in range(2, 10_000))]

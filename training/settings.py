@@ -1,13 +1,54 @@
-"""Settings of any training run: its phases, its optimiser, its loop. A task's config composes them with its own."""
+"""Settings of any training run: its backbone, its phases, its optimiser, its loop. A task's config composes them with
+its own."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
+from backbones.attention import CATALOGUE
+from backbones.names import Coverage, Placement
+from backbones.resnet import ARCHS, check_backbone
+from backbones.spec import AttentionSpec, option_parameters, split
 from data.batches import size_choices
+from data.resize import LARGEST
 from data.settings import Settings
+
+
+class BackboneSettings(Settings):
+    """A ResNet with channel attention. A task adds what it puts on top."""
+
+    classifies: ClassVar[bool] = False  # some attention has its place in a classifier only
+
+    arch: str = Field(default="resnet18", description=f"backbone: {', '.join(ARCHS)}")
+    attention: str = Field(
+        default="emca-se",
+        description=f"attention of the backbone, NAME[:option=value,...]: {', '.join(CATALOGUE)}",
+    )
+    placement: Placement = Field(default="first", description="blocks of a stage that carry attention")
+    coverage: Coverage = Field(default="1,N", description="earlier maps that feed an emca attention (EMCA, eq. 5)")
+    residual_gate: bool = Field(default=False, description="scale by 1+Z instead of Z in emca attentions")
+    pretrained: str | None = Field(
+        default=None,
+        description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)",
+    )
+
+    @model_validator(mode="after")
+    def _backbone_exists(self) -> Self:
+        check_backbone(self.arch, self.attention_spec, num_classes=1000 if self.classifies else None)
+        name, _ = split(self.attention)
+        if self.residual_gate and "residual_gate" not in option_parameters(name):
+            having = [other for other in CATALOGUE if "residual_gate" in option_parameters(other)]
+            raise ValueError(f"residual_gate (1 + z) belongs to {' | '.join(having)}; {name!r} has none")
+        return self
+
+    @property
+    def attention_spec(self) -> AttentionSpec:
+        """`attention` with the three settings beside it, for the options that its text does not give."""
+        beside = {"placement": self.placement, "coverage": self.coverage, "residual_gate": self.residual_gate}
+        return AttentionSpec.parse(self.attention, otherwise=beside)
 
 
 class PhaseSettings(Settings):
@@ -20,7 +61,7 @@ class PhaseSettings(Settings):
         None,
         description="random height of every batch: [smallest, largest]; the width keeps size's aspect; null keeps size",
     )
-    epochs: int = Field(30, ge=1, description="passes over the training split")
+    epochs: int = Field(30, ge=1, le=1_000_000, description="passes over the training split")
     batch_size: int = Field(16, ge=1, description="images a step, over all processes and accumulated micro-batches")
 
     @property
@@ -34,20 +75,27 @@ class PhaseSettings(Settings):
 
     @model_validator(mode="after")
     def _sizes_make_sense(self) -> PhaseSettings:
-        if any(side < 32 or side % 32 for side in self.height_width):
-            raise ValueError(f"size {self.size} must be multiples of 32, for example 224, 448 or [256, 832]")
+        if any(not 32 <= side <= LARGEST or side % 32 for side in self.height_width):
+            wanted = f"multiples of 32 up to {LARGEST}, for example 224, 448 or [256, 832]"
+            raise ValueError(f"size {self.size} must be {wanted}")
         _ = self.sizes
         return self
 
 
 class OptimizerSettings(Settings):
-    """The paper's SGD with polynomial decay; AdamW for short runs from scratch."""
+    """The paper's SGD, for detectors with polynomial decay, for classifiers in steps; AdamW for short runs."""
 
     kind: Literal["sgd", "adamw"] = Field("sgd", description="sgd as in the paper, or adamw (lr about 0.001)")
     lr: float = Field(0.1, gt=0, le=1000, description="learning rate after the warm-up")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, beta 1 of AdamW")
-    weight_decay: float = Field(5e-4, ge=0, description="L2 decay of weights (never of biases and BatchNorm)")
-    power: float = Field(4.0, ge=0, description="power of the polynomial decay; 0 keeps the rate constant")
+    weight_decay: float = Field(5e-4, ge=0, description="L2 decay of weights")
+    decay_all: bool = Field(False, description="decay biases and BatchNorm too, as the recipes of ImageNet do")
+    schedule: Literal["poly", "cosine", "steps"] = Field("poly", description="how the learning rate falls")
+    power: float = Field(4.0, ge=0, description="poly: the power; 0 keeps the rate constant")
+    milestones: tuple[int, ...] = Field(
+        (), description="steps: epochs after which the rate falls, for example [30, 60, 90]"
+    )
+    gamma: float = Field(0.1, gt=0, lt=1, description="steps: what the rate is multiplied by each time")
     warmup_epochs: float = Field(1.0, ge=0, description="epochs over which the rate rises from zero")
     clip_norm: float = Field(10.0, ge=0, description="largest gradient norm; 0 does not clip")
 

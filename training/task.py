@@ -63,6 +63,10 @@ class Task(ABC, Generic[Config]):
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def settle(self, before: Config | None) -> None:
+        """Replaces what the config leaves to the data by what it is: in `before`, the config of the run that goes on,
+        or in the training split. The run's config says it from then on."""
+
     @property
     @abstractmethod
     def train_count(self) -> int:

@@ -66,7 +66,7 @@ class Trainer:
         freeze(task.backbone(self.network), settings)
         self.ema = EMA(self.network, settings.ema) if settings.ema else None
         self.optimizer = make_optimizer(self.network, self.config.optimizer)
-        wanted = resume.training["precision"] if resume and resume.training else settings.precision
+        wanted = resume.training.get("precision", settings.precision) if resume else settings.precision
         self.precision = world.main_does(lambda: pick_precision(wanted, self.device))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.progress = Progress()
@@ -216,14 +216,17 @@ class Trainer:
             "precision": self.precision,
             "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
         }
-        try:
-            if best:
-                save_checkpoint(self.folder / "best.pt", checkpoint)
-            save_checkpoint(self.folder / "last.pt", replace(checkpoint, training=training))
-        except CheckpointError as fault:
-            if self.signal or self._done():  # nothing comes after this that could save it
-                raise
-            self.log.say(f"warning: {fault}")
+        files = {"best.pt": checkpoint} if best else {}
+        failed: list[CheckpointError] = []
+        for name, content in {**files, "last.pt": replace(checkpoint, training=training)}.items():
+            try:
+                save_checkpoint(self.folder / name, content)
+            except CheckpointError as fault:
+                failed.append(fault)
+        if failed and (self.signal or self._done()):  # nothing comes after this that could save it
+            raise failed[0]
+        for failure in failed:
+            self.log.say(f"warning: {failure}")
 
     # ------------------------------------------------------------------ what the loop stands on
 
@@ -290,12 +293,20 @@ class Trainer:
         if differing:
             names = ", ".join(differing)
             raise ConfigError(f"cannot resume with changed settings: {names}; leave them as they were, or start anew")
+        try:
+            self._take_up(checkpoint)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as fault:
+            reason = f"{type(fault).__name__}: {' '.join(str(fault).split()):.160}"
+            mend = "it is damaged, or was changed; resume from a copy, or start anew"
+            raise CheckpointError(f"{self.folder / 'last.pt'}: cannot go on from it ({reason}); {mend}") from None
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.training
         self.progress = Progress(**state["progress"])
         self.network.load_state_dict(state["network"])
         if self.ema:
             self.ema.model.load_state_dict(checkpoint.model)
-            self.ema.updates = state["ema_updates"]
+            self.ema.updates = int(state["ema_updates"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"]["cpu"])

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from data.annotation import Annotation, ClassSet, DatasetError
-from data.formats.kitti import IMAGES, TEST_IMAGES, WANTED, KittiSource
+from data.formats.bdd100k import Bdd100kSource, is_bdd100k
+from data.formats.coco import CocoSource, CocoWriter
+from data.formats.kitti import IMAGES, LABELS, TEST_IMAGES, KittiSource, KittiWriter
+from data.formats.yolo import YoloSource, YoloWriter, yaml_in
 
 
 class Source(Protocol):
     """A data set on disk, in whatever format."""
 
+    kind: str
     root: Path
+
+    def splits(self) -> tuple[str, ...]:
+        """The names of its splits."""
 
     def frames(self, split: str) -> tuple[str, ...]:
         """The ids of a split's frames in order, also of those whose files are missing."""
@@ -33,12 +40,51 @@ class Source(Protocol):
         """What `data.classes` means here."""
 
     def test_images(self) -> dict[str, Path]:
-        """The images that have no annotations, by frame: the test split."""
+        """The images that have no annotations, by frame: KITTI's test split. Others have none."""
 
 
-def open_source(root: str | Path) -> Source:
-    """The data set at `root`; its format is told from what is there."""
-    root = Path(root)
-    if (root / IMAGES).parent.is_dir() or (root / TEST_IMAGES).is_dir():
-        return KittiSource(root)
-    raise DatasetError(f"{root / IMAGES}: no such folder; {WANTED}")
+class Writer(Protocol):
+    """Writes a data set frame by frame: `Writer(root, names)`, and `close()` when all are there."""
+
+    def image_path(self, split: str, frame: str, suffix: str) -> Path:
+        """Where the image of a frame belongs."""
+
+    def add(self, split: str, image: Path, size: tuple[int, int], annotations: Sequence[Annotation]) -> None:
+        """The frame whose image lies at `image` and has (height, width) `size`."""
+
+    def close(self) -> None: ...
+
+
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "kitti": KittiSource,
+    "yolo": YoloSource,
+    "coco": CocoSource,
+    "bdd100k": Bdd100kSource,
+}
+WRITERS: dict[str, Callable[[Path, Sequence[str]], Writer]] = {
+    "kitti": KittiWriter,
+    "yolo": YoloWriter,
+    "coco": CocoWriter,
+}
+
+
+def format_of(root: Path) -> str:
+    """Which format a data set has, told from what is there."""
+    if root.suffix == ".json" and root.is_file():
+        return "bdd100k" if is_bdd100k(root) else "coco"
+    if any((root / folder).is_dir() for folder in (IMAGES, LABELS, TEST_IMAGES)):
+        return "kitti"
+    if yaml_in(root):
+        return "yolo"
+    for source in (CocoSource, Bdd100kSource):
+        if source.find(root)[1]:
+            return source.kind
+    if not root.exists():
+        raise DatasetError(f"{root}: no such folder; give the folder of a data set")
+    known = f"{IMAGES} and {LABELS.name} (KITTI), data.yaml (YOLO), annotations/instances_train.json (COCO)"
+    raise DatasetError(f"{root}: no data set in it, no such folder or file as {known}")
+
+
+def open_source(root: str | Path, kind: str | None = None) -> Source:
+    """The data set at `root`, of this format or of the one that is told from what is there."""
+    return SOURCES[kind or format_of(Path(root))](Path(root))

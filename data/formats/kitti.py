@@ -3,19 +3,23 @@
 Car 0.00 0 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57 [0.93]
 name truncation occlusion alpha   x1 y1 x2 y2   height width length   x y z   rotation_y  score
 
+KITTI's own class names are read without case. Any other name will do; a blank in it is written %20.
+
 ROOT/training/image_2/000000.png, ROOT/training/label_2/000000.txt, ROOT/ImageSets/train.txt, ROOT/testing/image_2
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-from data.annotation import Annotation, ClassSet, DatasetError
+from data.annotation import AUTO, Annotation, ClassSet, DatasetError, check_class_names
+from system import command
 from system.files import write_text
 
 CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
@@ -29,7 +33,9 @@ FIELDS = (
     *("class", "truncation", "occlusion", "alpha", "x1", "y1", "x2", "y2"),
     *("height", "width", "length", "x", "y", "z", "rotation_y", "score"),
 )
+LARGEST = 1e9  # nothing that is measured; float32 and the report's axes hold it
 _CANONICAL = {name.lower(): name for name in (*CLASSES, DONT_CARE)}
+_BLANK = re.compile(r"[\s%]")  # cannot stand in a field; written as in an address: traffic%20light
 
 IMAGES, LABELS, TEST_IMAGES = Path("training/image_2"), Path("training/label_2"), Path("testing/image_2")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")  # of two images for one frame, the one whose suffix comes first is taken
@@ -63,13 +69,17 @@ def parse_label(line: str, where: str) -> Label:
         raise LabelError(f"{where}: found {len(fields)} fields, expected 15 (label) or 16 (result with a score)")
     name = _CANONICAL.get(fields[0].lower())
     if name is None:
-        known = ", ".join((*CLASSES, DONT_CARE))
-        raise LabelError(f"{where}: unknown class {_shown(fields[0])}, expected one of {known}")
+        name = _own_name(fields[0])
+        if name is None:
+            expected = "expected up to 64 printable characters without / and \\"
+            raise LabelError(f"{where}: {_shown(fields[0])} cannot be a class name; {expected}")
     try:
         numbers = list(map(float, fields[1:]))
     except ValueError:
         raise _bad_number(fields, where) from None
-    if not all(map(math.isfinite, numbers)) or line.count("_") != fields[0].count("_"):  # float() reads 1_0 as 10
+    if not all(-LARGEST <= number <= LARGEST for number in numbers) or line.count("_") != fields[0].count(
+        "_"
+    ):  # float() reads 1_0 as 10
         raise _bad_number(fields, where)
     if numbers[1] != int(numbers[1]):
         raise LabelError(f"{where}: occlusion is {_shown(fields[2])}, expected a whole number (-1, 0, 1, 2 or 3)")
@@ -110,7 +120,7 @@ def format_label(label: Label) -> str:
     what is unknown is written as KITTI does it: -1, -10, -1000 without decimals.
     """
     parts = [
-        label.name,
+        _BLANK.sub(lambda found: quote(found[0], safe=""), label.name),
         "-1" if label.truncation == -1 else _number(label.truncation),
         str(label.occlusion),
         "-10" if label.alpha == -10 else _number(label.alpha),
@@ -130,35 +140,54 @@ def write_labels(path: str | os.PathLike[str], labels: Iterable[Label]) -> None:
 
 
 def class_set(spec: str | Sequence[str]) -> ClassSet:
-    """`kitti8`, `kitti3`, or class names (a list, or one text with commas) matched without case.
+    """`kitti8`, `kitti3`, or class names (a list, or one text with commas); KITTI's own are matched without case.
+    `auto` is all of KITTI's.
+    """
+    return with_neighbours([_CANONICAL.get(name.lower(), name) for name in names_in(spec, CLASSES)])
+
+
+def names_in(spec: str | Sequence[str], everything: Sequence[str]) -> tuple[str, ...]:
+    """The names that `data.classes` gives: a set of KITTI's, a list, a text with commas, or `auto`: everything."""
+    if not isinstance(spec, str):
+        return tuple(spec)
+    text = spec.strip().lower()
+    if re.fullmatch(r"kitti\d+", text) and text not in CLASS_SETS:
+        raise ValueError(f"classes: there is no class set {text}; there are {' and '.join(CLASS_SETS)}")
+    return tuple(everything) if text == AUTO else CLASS_SETS.get(text) or command.names(spec)
+
+
+def with_neighbours(names: Sequence[str]) -> ClassSet:
+    """These classes by KITTI's rules.
 
     DontCare is always ignored; so is the neighbour (Van of Car, Person_sitting of Pedestrian, and the other way round)
     of a class in the set that is not in it itself. Every other class left out is background.
     """
-    if isinstance(spec, str):
-        spec = CLASS_SETS.get(spec.strip().lower()) or [part.strip() for part in re.split(r"[,\s]+", spec) if part]
-    names = []
-    for given in spec:
-        name = _CANONICAL.get(given.lower())
-        if name is None or name == DONT_CARE:
-            sets = " or ".join(CLASS_SETS)
-            raise ValueError(f"classes: {given!r} is not a KITTI class; use {sets}, or a list of {', '.join(CLASSES)}")
-        names.append(name)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"classes: {', '.join(names) or 'nothing'} given; name one or more classes, each of them once")
+    names = check_class_names(names, "classes")
+    if DONT_CARE in names:
+        raise ValueError(f"classes: {DONT_CARE} marks regions to ignore and cannot be a class; leave it out")
     pairs = [*NEIGHBOURS.items(), *((second, first) for first, second in NEIGHBOURS.items())]
-    neighbours = {neighbour for name, neighbour in pairs if name in names} - set(names)
-    return ClassSet(tuple(names), frozenset({DONT_CARE, *neighbours}))
+    neighbours = frozenset(neighbour for name, neighbour in pairs if name in names and neighbour not in names)
+    return ClassSet(names, neighbours | {DONT_CARE}, neighbours)
 
 
 class KittiSource:
     """The data set at ROOT. A split is a list in ROOT/ImageSets, else `train` or `val` (the built-in Chen lists), or
     `all`."""
 
+    kind = "kitti"
+
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._images = image_files(self.root / IMAGES)
         self._labelled = {path.stem for path in (self.root / LABELS).glob("*.txt")}
+
+    def splits(self) -> tuple[str, ...]:
+        """Its own lists; without any, the built-in ones if all their frames are here; or else `all`."""
+        complete = self._images.keys() & self._labelled
+        own = [path.stem for path in sorted((self.root / LISTS).glob("*.txt"))]
+        own = [split for split in own if split != "test" or not complete.isdisjoint(self.frames(split))]
+        built_in = [split for split in ("train", "val") if complete.issuperset(self.frames(split))]
+        return tuple(own or built_in or ["all"])
 
     def frames(self, split: str) -> tuple[str, ...]:
         for folder in (self.root / IMAGES, self.root / LABELS):
@@ -191,6 +220,37 @@ class KittiSource:
         return images
 
 
+class KittiWriter:
+    """ROOT/training/image_2/<frame>.png, ROOT/training/label_2/<frame>.txt and, on closing, ROOT/ImageSets/<split>.txt.
+    Regions to ignore are called DontCare, whatever they were."""
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root = root
+        self._splits: dict[str, list[str]] = {}
+
+    def image_path(self, split: str, frame: str, suffix: str) -> Path:
+        return self.root / IMAGES / f"{frame}{suffix}"
+
+    def add(self, split: str, image: Path, size: tuple[int, int], annotations: Sequence[Annotation]) -> None:
+        self._splits.setdefault(split, []).append(image.stem)
+        (self.root / LABELS).mkdir(parents=True, exist_ok=True)
+        write_labels(self.root / LABELS / f"{image.stem}.txt", map(as_label, annotations))
+
+    def close(self) -> None:
+        (self.root / LISTS).mkdir(parents=True, exist_ok=True)
+        for split, frames in self._splits.items():
+            write_text(self.root / LISTS / f"{split}.txt", "".join(f"{frame}\n" for frame in frames))
+
+
+def as_label(annotation: Annotation) -> Label:
+    """An annotation with nothing known of its third dimension."""
+    if isinstance(annotation, Label):
+        return replace(annotation, name=DONT_CARE) if annotation.ignore else annotation
+    if annotation.ignore:
+        return Label(DONT_CARE, annotation.box)
+    return Label(annotation.name, annotation.box, annotation.truncation, annotation.occlusion)
+
+
 def image_files(folder: Path) -> dict[str, Path]:
     """The image of each frame in a folder, in the order of frames."""
     found = {path.stem: path for suffix in reversed(IMAGE_SUFFIXES) for path in folder.glob(f"*{suffix}")}
@@ -201,16 +261,43 @@ def frames_of_split(root: Path, split: str, everything: Iterable[str]) -> tuple[
     """The frames of a split in the order of its list; `everything` is what `all` means where no list is called so."""
     lists = (root / LISTS / f"{split}.txt", SPLITS / f"{split}.txt")
     for path in lists:
-        if path.is_file():
-            return tuple(dict.fromkeys(path.read_text(encoding="utf-8-sig").split()))
+        if path.exists():
+            return _listed(path)
     if split == "all":
-        return tuple(sorted(everything))
+        return _checked(sorted(everything), str(root))
     raise DatasetError(f"split {split!r}: expected train, val, all, or a list {lists[0]}")
+
+
+def _listed(path: Path) -> tuple[str, ...]:
+    try:
+        frames = tuple(dict.fromkeys(path.read_text(encoding="utf-8-sig").split()))
+    except UnicodeDecodeError:
+        raise DatasetError(f"{path}: not a text file in UTF-8; a list holds one frame a line") from None
+    if not frames:
+        raise DatasetError(f"{path}: the list is empty; write one frame a line")
+    return _checked(frames, str(path))
+
+
+def _checked(frames: Sequence[str], where: str) -> tuple[str, ...]:
+    """Frames become names of files and lines of text."""
+    odd = next((frame for frame in frames if not frame.isprintable() or len(frame) > 200), None)
+    if odd is not None:
+        raise DatasetError(f"{where}: {odd[:40]!a} cannot be the name of a frame; expected a short printable one")
+    return tuple(frames)
 
 
 def _number(value: float) -> str:
     text = f"{value:.2f}"
     return text if float(text) == value else repr(float(value))
+
+
+@lru_cache(maxsize=4096)
+def _own_name(field: str) -> str | None:
+    """The class that a field names, where it is none of KITTI's; None if it cannot be one."""
+    try:
+        return check_class_names([unquote(field)], "")[0]
+    except DatasetError:
+        return None
 
 
 def _shown(field: str) -> str:
@@ -220,11 +307,11 @@ def _shown(field: str) -> str:
 def _bad_number(fields: list[str], where: str) -> LabelError:
     """The error for the first field that is not a plain finite number."""
     name, field = next(pair for pair in zip(FIELDS[1:], fields[1:], strict=False) if not _is_number(pair[1]))
-    return LabelError(f"{where}: {name} is {_shown(field)}, expected a finite number")
+    return LabelError(f"{where}: {name} is {_shown(field)}, expected a finite number up to {LARGEST:,.0f} either way")
 
 
 def _is_number(field: str) -> bool:
     try:
-        return math.isfinite(float(field)) and "_" not in field
+        return abs(float(field)) <= LARGEST and "_" not in field
     except ValueError:
         return False

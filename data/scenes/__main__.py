@@ -1,19 +1,22 @@
-"""python -m data.scenes ROOT [--frames N] [--video FILE] [--seed S]"""
+"""python -m data.scenes ROOT [--frames N] [--video FILE] [--seed S] [--format kitti|yolo|coco]"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
+from data.convert import check_free, convert
+from data.formats import WRITERS, open_source
 from data.scenes.annotate import SMALLEST
 from data.scenes.write import check_clip, make_clip, make_scenes
 from system.command import Parser, count, exit_status
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(prog="python -m data.scenes", description="Make KITTI-format driving scenes out of nothing.")
+    parser = Parser(prog="python -m data.scenes", description="Make driving scenes out of nothing.")
     parser.add_argument("root", metavar="ROOT", help="folder of the dataset: new, empty, or made by this command")
     parser.add_argument(
         "--frames", type=int, default=300, metavar="N", help="pictures to draw (default 300; 0: only the video)"
@@ -48,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="PX",
         help=f"annotate objects from this height on, make the rest DontCare (default {SMALLEST:g}; KITTI easy: 40)",
     )
+    parser.add_argument(
+        "--format", choices=tuple(WRITERS), default="kitti", help="format of the pictures' data set (default kitti)"
+    )
     options = parser.parse_args(arguments)
     return exit_status(lambda: _run(options))
 
@@ -55,11 +61,27 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.video:
         check_clip(Path(options.video), options.video_frames)
-    if options.frames or not options.video:
-        words = options.root, options.frames, options.seed, options.val_share, options.workers
-        make_scenes(*words, smallest=options.min_height)
+    if options.format != "kitti":
+        _make_converted(options)
+    elif options.frames or not options.video:
+        _make(options.root, options)
     if options.video:
         make_clip(options.video, options.video_frames, options.seed, smallest=options.min_height)
+
+
+def _make(root: str, options: argparse.Namespace) -> None:
+    words = options.frames, options.seed, options.val_share, options.workers
+    make_scenes(root, *words, smallest=options.min_height)
+
+
+def _make_converted(options: argparse.Namespace) -> None:
+    """Beside ROOT in KITTI's layout first, so that the pictures need no copying."""
+    root = Path(options.root).absolute()
+    check_free(root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as folder:
+        _make(folder, options)
+        print(convert(open_source(folder), root, options.format, {}, "hard"))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ def _draw(
     colour: tuple[int, int, int],
     thickness: int,
 ) -> None:
-    for x1, y1, x2, y2 in np.rint((boxes.reshape(-1, 2, 2) - corner) * scale).astype(int).reshape(-1, 4).tolist():
+    corners = np.rint((boxes.reshape(-1, 2, 2) - corner) * scale).clip(-1e6, 1e6)  # OpenCV counts in 32 bits
+    for x1, y1, x2, y2 in corners.astype(int).reshape(-1, 4).tolist():
         if thickness > 1:
             cv2.rectangle(picture, (x1, y1), (x2, y2), (0, 0, 0), thickness + 2, cv2.LINE_AA)
         cv2.rectangle(picture, (x1, y1), (x2, y2), colour, thickness, cv2.LINE_AA)

@@ -29,7 +29,9 @@ def write_results(predictor: Predictor, images: Mapping[str, Path], folder: Path
         ):
             batch = frames[first : first + batch_size]
             for frame, found in zip(batch, predictor.predict(pictures), strict=True):
-                write_labels(folder / f"{frame}.txt", to_labels(found, predictor.classes))
+                path = folder / f"{frame}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)  # a frame may be one of a folder
+                write_labels(path, to_labels(found, predictor.classes))
             progress.update(len(batch))
 
 

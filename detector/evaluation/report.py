@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 
-import cv2
 import numpy as np
 
 from detector.evaluation import charts
@@ -17,13 +15,15 @@ from detector.evaluation.crops import Case, ImageOf, costly_false_positives, cos
 from detector.evaluation.errors import best_score, confusion, diagnose, gains
 from detector.evaluation.evaluator import Evaluation
 from detector.evaluation.kitti_ap import evaluate_class
+from system.charts import draw
 from system.files import write_bytes
+from system.page import cards, contact_sheet, encode, figure, gallery, page, table, themed
 
 CASES = 24  # pictures of each kind
 KITTI_HEADING = """\
 <h3>KITTI 2D AP in percent, by the protocol of the official devkit: IoU above .7 for Car, .5 for the others</h3>
 """
-PAGE = Path(__file__).with_name("report.html")
+BODY = Path(__file__).with_name("report.html")
 
 
 def write_report(
@@ -47,17 +47,19 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     figures = {}
     for name, drawing in drawings.items():
-        pictures = charts.draw(drawing)
-        write_bytes(folder / f"{name}.png", pictures["light"])
-        figures[name] = _themed(pictures, name.replace("_", " "))
+        by_theme = draw(drawing)
+        write_bytes(folder / f"{name}.png", by_theme["light"])
+        figures[name] = themed(by_theme, name.replace("_", " "))
     misses = costly_misses(diagnosis, image_of, CASES)
     false_positives = costly_false_positives(diagnosis, image_of, CASES)
     for name, cases in (("misses", misses), ("false_positives", false_positives)):
-        if any(case.picture is not None for case in cases):
-            write_bytes(folder / f"{name}.png", _encode(_contact_sheet(cases), ".png"))
-    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        pictures = [case.picture for case in cases if case.picture is not None]
+        if pictures:
+            write_bytes(folder / f"{name}.png", encode(contact_sheet(pictures), ".png"))
+    title = "KITTI evaluation" if evaluation.kitti else "Evaluation"
+    body = Template(BODY.read_text(encoding="utf-8")).substitute(
         figures,
-        title="KITTI evaluation" if evaluation.kitti else "Evaluation",
+        title=title,
         images=evaluation.images,
         cards=_cards(evaluation),
         kitti_table=_kitti_table(evaluation),
@@ -69,13 +71,13 @@ def write_report(
         misses=_gallery(misses, "Nothing was missed."),
         false_positives=_gallery(false_positives, "Nothing was wrong."),
     )
-    write_bytes(folder / "index.html", page.encode())
+    write_bytes(folder / "index.html", page(f"{title}, {evaluation.images} images", body))
     return folder / "index.html"
 
 
 def _cards(evaluation: Evaluation) -> str:
     moderate = [curves["moderate"].AP40 for curves in evaluation.kitti.values() if curves["moderate"].n_gt]
-    cards = [
+    shown = [
         ("KITTI AP40, moderate", f"{np.mean(moderate):.1f} %" if moderate else "–", "mean of the classes below"),
         ("COCO mAP50", f"{evaluation.mAP50:.3f}", "classes that have objects"),
         ("COCO AP", _fraction(evaluation.coco.stats["AP"]), "IoU .50 to .95"),
@@ -83,12 +85,8 @@ def _cards(evaluation: Evaluation) -> str:
     if evaluation.speed:
         stages = (evaluation.speed[f"{stage}_ms"] for stage in ("preprocess", "network", "postprocess"))
         under = " + ".join(f"{stage:.1f}" for stage in stages) + " ms: pre-process, network, post-process"
-        cards.append(("Speed", f"{evaluation.speed['images_per_s']:.1f} images/s", under))
-    return "".join(
-        f'<div class="card"><span>{escape(title)}</span><strong>{escape(value)}</strong>'
-        f"<span>{escape(under)}</span></div>"
-        for title, value, under in cards
-    )
+        shown.append(("Speed", f"{evaluation.speed['images_per_s']:.1f} images/s", under))
+    return cards(shown)
 
 
 def _kitti_table(evaluation: Evaluation) -> str:
@@ -101,7 +99,7 @@ def _kitti_table(evaluation: Evaluation) -> str:
         cells += [f"{curve.AP11:.2f}" if curve.n_gt else "–" for curve in curves.values()]
         rows.append((name, *cells, *(str(curve.n_gt) for curve in curves.values())))
     groups = "<tr><th></th>" + "".join(f"<th colspan=3>{group}</th>" for group in ("AP40", "AP11", "objects")) + "</tr>"
-    return KITTI_HEADING + _table(groups, ("", *("easy", "moderate", "hard") * 3), rows)
+    return KITTI_HEADING + table(("", *("easy", "moderate", "hard") * 3), rows, groups)
 
 
 def _coco_table(evaluation: Evaluation) -> str:
@@ -110,15 +108,8 @@ def _coco_table(evaluation: Evaluation) -> str:
         (name, _fraction(numbers["AP"]), _fraction(numbers["AP50"]), str(numbers["n_gt"]))
         for name, numbers in evaluation.coco.per_class.items()
     ]
-    classes = _table("", ("", "AP", "AP50", "objects"), rows)
-    return classes + _table("", ("", "all classes"), [(name, _fraction(value)) for name, value in stats.items()])
-
-
-def _table(above: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    titles = "<tr>" + "".join(f"<th>{escape(title)}</th>" for title in head) + "</tr>"
-    cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) for row in rows)
-    body = "".join(f"<tr><th>{escape(row[0])}</th>{line}</tr>" for row, line in zip(rows, cells, strict=True))
-    return f'<div class="scroll"><table><thead>{above}{titles}</thead><tbody>{body}</tbody></table></div>'
+    classes = table(("", "AP", "AP50", "objects"), rows)
+    return classes + table(("", "all classes"), [(name, _fraction(value)) for name, value in stats.items()])
 
 
 def _fraction(value: float) -> str:
@@ -126,44 +117,9 @@ def _fraction(value: float) -> str:
 
 
 def _gallery(cases: Sequence[Case], nothing: str) -> str:
-    if not cases:
-        return f"<p>{nothing}</p>"
-    figures = []
-    for case in cases:
-        where = "<br>".join((escape(case.text), f"<small>frame {escape(case.frame)}</small>"))
-        if case.picture is None:
-            picture = f'<div class="blank">box {", ".join(f"{side:.0f}" for side in case.box)}</div>'
-        else:
-            source = _data_uri(_encode(case.picture, ".jpg"), "jpeg")
-            picture = f'<img loading="lazy" alt="{escape(case.text)}" src="{source}">'
-        figures.append(f"<figure>{picture}<figcaption>{where}</figcaption></figure>")
-    return f'<div class="gallery">{"".join(figures)}</div>'
-
-
-def _contact_sheet(cases: Sequence[Case], columns: int = 4, gap: int = 8) -> np.ndarray:
-    pictures = [case.picture for case in cases if case.picture is not None]
-    height, width = pictures[0].shape[:2]
-    rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
-        top, left = i // columns * (height + gap), i % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = picture
-    return cv2.resize(sheet, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-
-
-def _themed(pictures: dict[str, bytes], alt: str) -> str:
-    """The picture for the reader's colour scheme, both inside the page."""
-    dark, light = (_data_uri(pictures[theme], "png") for theme in ("dark", "light"))
-    return (
-        f'<div class="scroll"><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img alt="{escape(alt)}" src="{light}"></picture></div>'
-    )
-
-
-def _encode(picture: np.ndarray, suffix: str) -> bytes:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 88] if suffix == ".jpg" else []
-    return cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    sides = [", ".join(f"{side:.0f}" for side in case.box) for case in cases]
+    figures = [
+        figure(case.picture, case.text, f"frame {case.frame}", f"box {box}")
+        for case, box in zip(cases, sides, strict=True)
+    ]
+    return gallery(figures, nothing)

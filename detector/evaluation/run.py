@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.formats.kitti import CLASSES, IMAGES, frames_of_split, image_files
+from data.formats.kitti import CLASSES, DONT_CARE, IMAGES, frames_of_split, image_files
 from detector.evaluation.columns import Columns, from_labels
 from detector.evaluation.evaluator import Evaluation, evaluate_columns
 from detector.evaluation.kitti_files import frames_of, read_folder
@@ -43,7 +43,7 @@ def score_results(labels: Path, results: Path, split: str | None, allow_missing:
         _note(f"{len(extra)} result files have no label file ({min(extra)}.txt, ...) and are left out")
     ground_truth = read_folder(labels, frames, scored=False)
     detections = read_folder(results, frames, scored=True, allow_missing=allow_missing)
-    evaluation = evaluate_columns(ground_truth, detections, CLASSES, outputs.coco)
+    evaluation = evaluate_columns(ground_truth, detections, _classes_of(ground_truth), outputs.coco)
     _deliver(evaluation, ground_truth, detections, image_files(labels.parent / IMAGES.name).get, outputs)
 
 
@@ -55,29 +55,42 @@ def score_network(
     batch_size: int,
     allow_missing: bool,
     outputs: Outputs,
+    ignore: Sequence[str] = (DONT_CARE,),
 ) -> None:
-    """Runs a network over a split, and scores the files it wrote; the test split has no labels and is only written."""
+    """Runs a network over a split, and scores the files it wrote. KITTI's test split has no labels and is only written.
+    Objects called as in `ignore` are regions to ignore."""
     from data.detection import DetectionDataset
     from data.formats import open_source
     from detector.evaluation.network_results import speed, write_results
 
-    if split == "test":
-        images = open_source(root).test_images()
-    else:
-        dataset = DetectionDataset(root, split, allow_missing=allow_missing)
-        images = {frame: dataset.image_path(frame) for frame in dataset.frames}
+    unlabelled = open_source(root).test_images() if split == "test" else {}
+    if unlabelled and (outputs.json or outputs.report or not save):
+        raise ValueError("--split test has no labels: give --save-detections DIR, and neither --json nor --report")
+    if not unlabelled:
+        dataset = DetectionDataset(root, split, allow_missing=allow_missing, ignore=ignore)
+    images = unlabelled or {frame: dataset.image_path(frame) for frame in dataset.frames}
     predictor = load()
     with ExitStack() as stack:
         folder = save or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detections-")))
         write_results(predictor, images, folder, batch_size)
-        if split == "test":
+        if unlabelled:
             print(f"results of {len(images)} images are in {folder}")
             return
         detections = read_folder(folder, dataset.frames, scored=True)
-    truth = {frame: dataset.annotations(frame) for frame in dataset.frames}
+    classes = replace(dataset.source.class_set(predictor.classes), names=predictor.classes).ignoring(ignore)
+    truth = {frame: dataset.annotations(frame, classes) for frame in dataset.frames}
     ground_truth = from_labels(truth, dataset.frames, scored=False)
+    detections = replace(detections, names=tuple(map(classes.spelling, detections.names)))
     evaluation = evaluate_columns(ground_truth, detections, predictor.classes, outputs.coco, speed(predictor.timings))
     _deliver(evaluation, ground_truth, detections, images.get, outputs)
+
+
+def _classes_of(ground_truth: Columns) -> tuple[str, ...]:
+    """KITTI's eight; where labels name others, those they name, KITTI's first."""
+    named = {ground_truth.names[code] for code in set(ground_truth.name[~ground_truth.ignore].tolist())}
+    if named <= set(CLASSES):
+        return CLASSES
+    return tuple(sorted(named, key=lambda name: (CLASSES.index(name) if name in CLASSES else len(CLASSES), name)))
 
 
 def _deliver(

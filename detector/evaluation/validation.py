@@ -14,13 +14,14 @@ from data.batches import BatchSampler, make_loader
 from data.detection import DetectionDataset
 from data.images import read_image
 from detector.config import Config
-from detector.evaluation.charts import finished, precision_recall
+from detector.evaluation.charts import precision_recall
 from detector.evaluation.evaluator import Evaluation, evaluate
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP
 from detector.inference.detections import Detections, to_labels
 from detector.inference.drawing import draw
 from detector.inference.pytorch import TorchBackend
 from detector.network.model import DetectionModel
+from system.charts import finished
 from training.distributed import World
 from training.task import Validation
 

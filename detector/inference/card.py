@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.annotation import check_class_names
-from data.resize import POLICIES
+from data.resize import LARGEST, POLICIES
 from detector.inference.weights import WeightsError
 
 FORMAT = "kitti-attention-detector-graph/1"
-LARGEST = 8192  # pixels a side of a network input
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,10 +123,12 @@ def require(package: str, path: Path) -> Any:
     """The package, or one line that says how to get it."""
     try:
         return importlib.import_module(package)
-    except ImportError:
-        raise WeightsError(
-            f"{path}: needs {package}, which is not installed: pip install -r requirements-export.txt"
-        ) from None
+    except ImportError as fault:
+        if isinstance(fault, ModuleNotFoundError) and fault.name == package:
+            reason = "which is not installed: pip install -r requirements-export.txt"
+        else:  # it is there, and broken
+            reason = f"which cannot be loaded ({fault!s:.160})"
+        raise WeightsError(f"{path}: needs {package}, {reason}") from None
 
 
 def _sides(shape: Any) -> list[int | None]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from backbones.pixels import MEAN, STD
 from data.annotation import check_class_names
 from detector.config import Config
 from detector.inference.card import check_size
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
-from detector.network.yolov3.network import MEAN, STD
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import ConfigError
 
@@ -50,7 +50,7 @@ def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "network": config.network.kind,
         "classes": list(classes),
-        "anchors": [list(pair) for pair in config.network.anchors],
+        "anchors": [list(pair) for pair in config.network.anchor_sizes],
         "resize": {"policy": config.data.resize, "size": list(config.size)},
         "normalisation": {"mean": list(MEAN), "std": list(STD)},
     }
@@ -60,7 +60,8 @@ def load_trained(path: str | Path) -> Trained:
     """Raises CheckpointError for a file that is no checkpoint of a detector."""
     checkpoint = load_checkpoint(path)
     if checkpoint.task != "detection":
-        raise CheckpointError(f"{path}: a checkpoint of the task {checkpoint.task!r}, expected a detector's")
+        mend = f"python evaluate.py --weights {path} --data ROOT scores it"
+        raise CheckpointError(f"{path}: of the task {checkpoint.task!r}, which finds no objects; {mend}")
     try:
         config = Config.restore(checkpoint.config, where=f"{path}: config")
         check_size(config.size)

@@ -18,7 +18,7 @@ def build_detector(settings: NetworkSettings, num_classes: int, loss: LossSettin
 
 def build_yolov3(settings: NetworkSettings, num_classes: int, loss: LossSettings | None) -> YOLOv3:
     backbone = build_backbone(settings.arch, settings.attention_spec)
-    anchors = torch.tensor(settings.anchors, dtype=torch.float32).view(3, -1, 2)
+    anchors = torch.tensor(settings.anchor_sizes, dtype=torch.float32).view(3, -1, 2)
     return YOLOv3(backbone, num_classes, anchors, settings.width, Coder(settings.xy_scale), loss)
 
 

@@ -4,62 +4,46 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from backbones.attention import CATALOGUE
-from backbones.names import Coverage, Placement
-from backbones.resnet import ARCHS, check_backbone
-from backbones.spec import AttentionSpec, option_parameters, split
+from data.annotation import AUTO
 from data.settings import Settings
+from training.settings import BackboneSettings
+
+Anchors = tuple[tuple[float, float], ...]
 
 # k-means by shape IoU (mean 0.719) over the objects of the KITTI train split, frames stretched to 448 x 448.
 KITTI_ANCHORS = ((10, 24), (7, 60), (15, 36), (28, 41), (20, 63), (40, 71), (24, 173), (63, 118), (102, 214))
 
 
-class NetworkSettings(Settings):
+class NetworkSettings(BackboneSettings):
     """Which network to build: a ResNet with channel attention under YOLOv3's neck and heads."""
 
     kind: Literal["yolov3"] = Field(default="yolov3", description="detector on top of the backbone")
-    arch: str = Field(default="resnet18", description=f"backbone: {', '.join(ARCHS)}")
-    attention: str = Field(
-        default="emca-se",
-        description=f"attention of the backbone, NAME[:option=value,...]: {', '.join(CATALOGUE)}",
-    )
-    placement: Placement = Field(default="first", description="blocks of a stage that carry attention")
-    coverage: Coverage = Field(default="1,N", description="earlier maps that feed an emca attention (EMCA, eq. 5)")
-    residual_gate: bool = Field(default=False, description="scale by 1+Z instead of Z in emca attentions")
     width: float = Field(default=1.0, gt=0, le=4, description="channels of neck and heads, relative to Redmon's YOLOv3")
     xy_scale: float = Field(
         default=1.0, ge=1, le=3, description="reach of a box centre, in cells: 1 its own, 2 half a cell beyond it"
     )
-    anchors: tuple[tuple[float, float], ...] = Field(
+    anchors: tuple[tuple[float, float], ...] | str = Field(
         default=KITTI_ANCHORS,
-        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32",
+        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32; "
+        "auto: found in the training split when a run starts",
     )
-
-    pretrained: str | None = Field(
-        default=None,
-        description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)",
-    )
-
-    @model_validator(mode="after")
-    def _backbone_exists(self) -> NetworkSettings:
-        check_backbone(self.arch, self.attention_spec)
-        name, _ = split(self.attention)
-        if self.residual_gate and "residual_gate" not in option_parameters(name):
-            having = [other for other in CATALOGUE if "residual_gate" in option_parameters(other)]
-            raise ValueError(f"residual_gate (1 + z) belongs to {' | '.join(having)}; {name!r} has none")
-        return self
 
     @property
-    def attention_spec(self) -> AttentionSpec:
-        """`attention` with the three settings beside it, for the options that its text does not give."""
-        beside = {"placement": self.placement, "coverage": self.coverage, "residual_gate": self.residual_gate}
-        return AttentionSpec.parse(self.attention, otherwise=beside)
+    def anchor_sizes(self) -> Anchors:
+        """The anchors as numbers, which the config of a run has from its start on."""
+        if isinstance(self.anchors, str):
+            raise ValueError("network.anchors=auto is for training, which finds them; give pairs [width, height] here")
+        return self.anchors
 
     @field_validator("anchors")
     @classmethod
-    def _anchors_fit_three_levels(cls, anchors: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    def _anchors_fit_three_levels(cls, anchors: Anchors | str) -> Anchors | str:
+        if isinstance(anchors, str):
+            if anchors != AUTO:
+                raise ValueError(f"{anchors!r} is neither auto nor a list of pairs [width, height]")
+            return anchors
         if not anchors or len(anchors) % 3:
             raise ValueError(f"{len(anchors)} anchors do not divide over 3 levels; give 9 pairs [width, height]")
         if any(side <= 0 for pair in anchors for side in pair):

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from system.command import visible
+
 
 def print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
@@ -25,12 +27,12 @@ class Journal:
     def failed(self, source: str, reason: str) -> None:
         with self._lock:
             self.failures[source] = reason
-        self.echo(f"skipped: {source}: {reason}")
+        self.echo(visible(f"skipped: {source}: {reason}"))
 
     def warn(self, message: str) -> None:
         with self._lock:
             self.warnings.append(message)
-        self.echo(f"warning: {message}")
+        self.echo(visible(f"warning: {message}"))
 
     def drop(self, source: str, frames: int) -> None:
         with self._lock:

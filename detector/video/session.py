@@ -22,7 +22,7 @@ from detector.video.pipeline import Detector, Pipeline, Report
 from detector.video.sinks import SAVES, make_sinks, require_window
 from detector.video.sources import Item, find_items, open_sources
 from detector.video.tracking import require_trackers
-from system.files import locked, write_text
+from system.files import locked, remove_parts, write_text
 from training.distributed import APART, World
 
 DEFAULT_ROOT = Path("runs/detect")
@@ -108,6 +108,8 @@ def _process(
         expected = [source.expected_frames() for source in sources]
         total = None if None in expected else sum(frames or 0 for frames in expected)
     part = part_name(world.rank, world.size)
+    if world.size == 1:  # what runs that were killed have left in it
+        remove_parts(path for save in SAVES for path in (folder / save).rglob(".*"))
     sinks = make_sinks(folder, saves, options.crops, options.show, options.track, part, stop)
     with tqdm(total=total, unit=" frames", desc="detect", disable=silent, dynamic_ncols=True) as bar:
         pipeline = Pipeline(

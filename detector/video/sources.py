@@ -15,6 +15,7 @@ from detector.video.frames import Selection, Source
 from detector.video.images import ImageFile, Images
 from detector.video.live import LiveSource, NetworkCamera, Webcam
 from detector.video.video_file import VideoFile
+from system.command import visible
 
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".avif")
@@ -90,7 +91,8 @@ def _expand(argument: str) -> list[Item]:
 
 
 def _file(path: Path) -> Item:
-    return Item("image" if path.suffix.lower() in IMAGE_SUFFIXES else "video", str(path), path.as_posix())
+    kind: Literal["image", "video"] = "image" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
+    return Item(kind, str(path), visible(path.as_posix()))
 
 
 def _media(paths: Iterable[Path], where: str, folder: Path | None) -> list[Item]:

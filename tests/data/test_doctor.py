@@ -118,7 +118,7 @@ def test_text_under_an_image_name_is_found(root):
     [
         ("Car 0 0 0 1 2 3\n", "malformed label line"),
         (line("10 5 nan 30"), "malformed label line"),
-        (line(name="Bus"), "unknown class"),
+        (line(name="a/b"), "malformed label line"),
         (line("40 5 10 30"), "box inverted or without area"),
         (line("10 30 40 5"), "box inverted or without area"),
         (line("10 5 10 30"), "box inverted or without area"),
@@ -136,15 +136,26 @@ def test_a_bad_line_is_reported_with_its_number(root, bad, kind):
 
 
 def test_lines_around_a_bad_one_are_still_examined(root):
-    (root / "training/label_2/000002.txt").write_text("rubbish\n" + line(name="Bus") + line("98 5 99 9") + line())
+    (root / "training/label_2/000002.txt").write_text("rubbish\n" + line(name="a/b") + line("98 5 99 9") + line())
     found = [(kind, number) for kind, _, number in problems(root)]
-    assert found == [("malformed label line", 1), ("unknown class", 2), ("box outside the image", 3)]
+    assert found == [("malformed label line", 1), ("malformed label line", 2), ("box outside the image", 3)]
 
 
 def test_line_numbers_are_those_of_an_editor(root):
     """A form feed or a unicode line separator ends no line, neither here nor where the dataset reads."""
     (root / "training/label_2/000002.txt").write_bytes(b"\x0c" + line().encode() + b"Car\xe2\x80\xa8\r\nrubbish\r\n")
     assert [number for _, _, number in problems(root)] == [2, 3]
+
+
+def test_names_are_counted_and_told_only_where_neither_list_has_them(root):
+    (root / "training/label_2/000002.txt").write_text(line(name="bus") * 2 + line(name="Bus") + line(name="DontCare"))
+    report = doctor.examine(root, 1)
+    assert (report.classes["bus"], report.classes["Bus"]) == (2, 1)
+    assert [problem.kind for problem in report.problems] == ["names that differ in case only"]
+    (root / "training/label_2/000002.txt").write_text(line(name="bus") * 2 + line(name="rider"))
+    assert doctor.examine(root, 1, classes=["bus", "Car"], ignore=["rider"]).problems == []
+    (problem,) = doctor.examine(root, 1, classes=["Car"], ignore=["rider"]).problems
+    assert problem.kind == "unknown class" and "'bus' (2)" in problem.message
 
 
 def test_a_byte_order_mark_does_no_harm(root):

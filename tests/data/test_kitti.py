@@ -14,6 +14,7 @@ from data.annotation import Annotation, DatasetError
 from data.formats.kitti import (
     CLASSES,
     DONT_CARE,
+    LARGEST,
     Label,
     LabelError,
     class_set,
@@ -53,7 +54,8 @@ def test_class_names_are_matched_without_case_and_made_canonical() -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        (LINE.replace("Car", "Lorry"), "unknown class 'Lorry', expected one of Car, Van"),
+        (LINE.replace("Car", "a/b"), "'a/b' cannot be a class name; expected"),
+        (LINE.replace("Car", "C" * 65), "cannot be a class name; expected"),
         (LINE.rsplit(" ", 1)[0], "found 14 fields, expected 15 (label) or 16"),
         (LINE + " 0.5 7", "found 17 fields"),
         (LINE.replace("599.41", "nan"), "x1 is 'nan', expected a finite number"),
@@ -92,10 +94,10 @@ def test_writing_gives_kitti_text_and_leaves_no_partial_file(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(-LARGEST, LARGEST)
 labels = st.builds(
     Label,
-    name=st.sampled_from([*CLASSES, DONT_CARE]),
+    name=st.sampled_from([*CLASSES, DONT_CARE, "bus", "traffic light", "50%", "100%20", "vélo", "7"]),
     box=st.tuples(*[finite] * 4),
     truncation=finite,
     occlusion=st.integers(-1, 3),
@@ -108,7 +110,7 @@ labels = st.builds(
 
 
 @given(labels)
-@example(Label("Car", (-0.0, 0.0, 1e-300, 1e300), score=-1e-5))
+@example(Label("Car", (-0.0, 0.0, 1e-300, LARGEST), score=-1e-5))
 def test_any_label_is_read_back_as_it_was(label: Label) -> None:
     assert parse_label(format_label(label), "") == label
 
@@ -160,7 +162,7 @@ def test_any_file_is_labels_or_a_clear_error(tmp_path: Path, lines: list[bytes],
         assert "\n" not in message
     else:
         for label in parsed:
-            assert label.name in (*CLASSES, DONT_CARE)
+            assert label.name == label.name.strip() and label.name.isprintable()
             assert all(map(math.isfinite, (*label.box, *label.dimensions, *label.location, label.score or 0)))
 
 
@@ -237,7 +239,17 @@ def test_a_neighbour_is_ignored_only_where_its_pair_is_in_the_set_and_it_is_not(
     assert class_set(["Cyclist"]).index("Pedestrian") is None
 
 
-@pytest.mark.parametrize("spec", ["kitti9", "Car,Lorry", "DontCare", "", "Car,car", []])
+def test_own_class_names_are_kept_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(LINE.replace("Car", "bus") + "\n" + LINE.replace("Car", "traffic%20light") + "\n")
+    assert [label.name for label in read_labels(path)] == ["bus", "traffic light"]
+    assert class_set(["bus", "car", "traffic light"]).names == ("bus", "Car", "traffic light")
+    assert class_set("bus,traffic light").names == ("bus", "traffic light")
+    assert class_set("bus").ignored == {DONT_CARE}
+    assert class_set("bus,Car").neighbours == {"Van"}
+
+
+@pytest.mark.parametrize("spec", ["kitti9", "Car,a/b", "DontCare", "", "Car,car", []])
 def test_a_class_set_that_cannot_be_is_an_error(spec: str | list[str]) -> None:
     with pytest.raises(ValueError, match="classes:"):
         class_set(spec)

@@ -13,14 +13,6 @@ from training.config import ConfigError, changed, config_path, flatten, settings
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_config_is_valid_and_named_after_its_file(path: Path) -> None:
-    values = yaml.safe_load(path.read_text())
-    if "variants" in values:
-        pytest.skip("a comparison, not a run")
-    assert Config.load(path).name == path.stem
-
-
 def test_the_kitti_config_is_the_recipe_of_the_paper() -> None:
     config = Config.load(CONFIGS / "kitti.yaml")
     assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (0.1, 0.9, 5e-4)

@@ -13,12 +13,13 @@ import pytest
 
 from data.annotation import Annotation
 from data.formats.kitti import CLASSES, Label
-from detector.evaluation.charts import LIGHT, finished, precision_recall
+from detector.evaluation.charts import precision_recall
 from detector.evaluation.columns import from_labels
 from detector.evaluation.crops import costly_false_positives, costly_misses
 from detector.evaluation.errors import diagnose
 from detector.evaluation.evaluator import evaluate_columns
 from detector.evaluation.report import write_report
+from system.charts import LIGHT, finished
 
 PICTURES = ("precision_recall", "errors", "confusion", "ap_by_height", "ap_by_occlusion", "scores")
 

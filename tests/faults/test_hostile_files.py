@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from data.annotation import DatasetError, check_class_names
 from data.doctor import examine
-from data.images import ImageError, image_size, read_image
+from data.formats.kitti import frames_of_split, read_labels
+from data.images import ImageError, check_image, image_size, read_image
 from detector.config import Config
 from detector.inference.backend import open_backend
 from detector.inference.detections import Detections
@@ -53,6 +55,47 @@ def test_the_doctor_reports_it_and_goes_on(tmp_path: Path) -> None:
     assert [problem.kind for problem in report.problems if problem.file.endswith("000000.png")] == [
         "image that cannot be read whole"
     ]
+
+
+def test_a_jpeg_damaged_in_its_middle_is_told_by_the_doctor_alone(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    content = cv2.imencode(".jpg", pixels)[1].tobytes()
+    (tmp_path / "good.jpg").write_bytes(content)
+    middle = len(content) // 2
+    (tmp_path / "bad.jpg").write_bytes(content[:middle] + bytes(40) + content[middle + 40 :])
+    assert np.array_equal(check_image(tmp_path / "good.jpg"), read_image(tmp_path / "good.jpg"))
+    assert read_image(tmp_path / "bad.jpg").shape == (64, 96, 3)
+    assert "bad.jpg: the image is damaged (Corrupt JPEG data" in told(
+        ImageError, lambda: check_image(tmp_path / "bad.jpg")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"", "the list is empty"),
+        (b"\n \n", "the list is empty"),
+        (bytes(range(256)), "not a text file in UTF-8"),
+        (b"000001\n\x1b[31m\n", "cannot be the name of a frame"),
+    ],
+)
+def test_a_list_that_is_none_is_told(tmp_path: Path, content: bytes, part: str) -> None:
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets/train.txt").write_bytes(content)
+    said = told(DatasetError, lambda: frames_of_split(tmp_path, "train", ()))
+    assert "train.txt: " in said and part in said
+
+
+def test_folders_in_the_place_of_files_are_told(tmp_path: Path) -> None:
+    for name in ("ImageSets/train.txt", "label_2/000001.txt"):
+        (tmp_path / name).mkdir(parents=True)
+    for work in (
+        lambda: frames_of_split(tmp_path, "train", ()),
+        lambda: read_labels(tmp_path / "label_2/000001.txt"),
+    ):
+        with pytest.raises(IsADirectoryError) as caught:
+            work()
+        assert str(caught.value.filename).endswith(".txt")
 
 
 class Silent:
@@ -100,6 +143,10 @@ def test_a_name_that_is_a_path_or_no_name_is_refused(name: object) -> None:
     assert "here" in told(DatasetError, lambda: check_class_names(["Car", name], "here"))
 
 
+def test_a_word_is_no_list_of_names() -> None:
+    assert "list" in told(DatasetError, lambda: check_class_names("Car", "here"))  # type: ignore[arg-type]
+
+
 def test_names_of_any_language_are_taken_each_once() -> None:
     assert check_class_names(["Fußgänger", "traffic light", "車"], "here") == ("Fußgänger", "traffic light", "車")
     assert "twice" in told(DatasetError, lambda: check_class_names(["Car", "Car"], "here"))
@@ -133,12 +180,24 @@ def model_of_numbers(content: dict) -> None:
     content["model"] = {"a": 1}
 
 
+def classes_of_letters(content: dict) -> None:
+    content["classes"] = "Car"
+
+
+def data_of_one_word(content: dict) -> None:
+    content["config"]["data"] = "x"
+
+
 def huge_size(content: dict) -> None:
     content["config"]["phases"][-1]["size"] = 32 * 10**6
 
 
 @pytest.mark.parametrize(
-    "damage", [key_dropped, shape_changed, more_classes, names_with_paths, model_of_numbers, huge_size]
+    "damage",
+    [
+        *(key_dropped, shape_changed, more_classes, names_with_paths),
+        *(model_of_numbers, classes_of_letters, data_of_one_word, huge_size),
+    ],
 )
 def test_a_checkpoint_that_does_not_fit_is_told(
     checkpoint: Path, tmp_path: Path, damage: Callable[[dict], None]
@@ -151,6 +210,45 @@ def test_a_checkpoint_that_does_not_fit_is_told(
 
 def test_a_list_where_weights_belong_is_told() -> None:
     assert "model_list.pt" in told(CheckpointError, lambda: load_trained(FILES / "model_list.pt"))
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["phases=[1]", "phases.0.size=64"], ""),
+        (["phases=[5]", "phases.0.0.0=1"], "phases.0.0"),
+        (["phases.²=1"], "item '²'"),
+        (["name=2001-99-99"], "month must be in 1..12"),
+        (["optimizer.lr=!!float x"], "could not convert"),
+        (["optimizer.lr=.inf"], "optimizer.lr = inf"),
+        (["optimizer.weight_decay=.inf"], "should be a finite number"),
+        (["train.seed=18446744073709551616"], "train.seed"),
+        (["train.seed=0x" + "f" * 5000], "train.seed"),
+        (["train.threads=100000000000"], "train.threads"),
+        (["data.workers=3000"], "data.workers"),
+        (["phases.0.epochs=10000000000000000"], "phases.0.epochs"),
+        (["phases.0.size_range=[32, 99999999999]"], "size range"),
+        (["phases.0.size=3200000"], "up to 8192"),
+        (['data.root="a\\0b"'], "printable"),
+        (['name="a\\nb\\e[31m"'], "printable"),
+        (["x" * 100_000 + "=1"], "unknown setting xxx"),
+        (["name=" + "[" * 500], "nested too deep"),
+    ],
+)
+def test_a_word_that_breaks_the_config_is_told_in_a_short_line(tmp_path: Path, words: list[str], part: str) -> None:
+    (tmp_path / "a.yaml").write_text("phases: [{size: 64}]\n")
+    if not part:  # the word before is put right by the one behind it
+        assert Config.load(tmp_path / "a.yaml", words).size == (64, 64)
+        return
+    assert part in told(ConfigError, lambda: Config.load(tmp_path / "a.yaml", words))
+
+
+@pytest.mark.parametrize(
+    "text", ['base: "a\\0b"', "base: [1]", "phases: &a [*a]", "<<: 5", "a: 2001-99-99", "? [1]\n: 3"]
+)
+def test_a_file_that_breaks_the_config_is_told_in_a_short_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    assert str(tmp_path) in told(ConfigError, lambda: Config.load(tmp_path / "a.yaml"))
 
 
 @pytest.mark.parametrize("name", ["bomb.yaml", "deep.yaml"])

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("system", "backbones", "data", "training", "detector")
+ROOMS = ("system", "backbones", "data", "training", "detector", "classifier")
 STANDS_ON = {
     "system": set(),
     "backbones": {"system"},
     "data": {"system"},
     "training": {"system", "backbones", "data"},
     "detector": {"system", "backbones", "data", "training"},
+    "classifier": {"system", "backbones", "data", "training"},
 }
 # Within the detector, each on those before it.
 DETECTOR = ("network", "config", "inference", "video", "api", "evaluation", "export", "task", "compare")

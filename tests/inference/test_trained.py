@@ -55,7 +55,7 @@ def test_another_task_and_a_later_version_are_told(trained: Trained, tmp_path: P
     path = tmp_path / "a.pt"
     trained.save(path)
     rewrite(path, task="naming")
-    with pytest.raises(CheckpointError, match=r"a\.pt: a checkpoint of the task 'naming', expected a detector"):
+    with pytest.raises(CheckpointError, match=r"a\.pt: of the task 'naming', which finds no objects; python eval"):
         load_trained(path)
     rewrite(path, task="detection", config={"later": 1})
     with pytest.raises(CheckpointError, match=r"a\.pt: written by a version .*unknown setting later"):

@@ -6,7 +6,9 @@ import argparse
 
 import pytest
 
-from system.command import Failure, Parser, count, exit_status, fraction, names
+from system.command import LONGEST, Failure, Parser, count, exit_status, fraction, names
+
+NO_ROOM = "not enough memory for that; close other programs, or give smaller sizes and batches"
 
 
 def failing(error: BaseException) -> int:
@@ -24,6 +26,13 @@ def failing(error: BaseException) -> int:
         (OSError("the disk is full"), 2, "error: the disk is full\n"),
         (Failure("steps are not finite"), 1, "error: steps are not finite\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            ValueError("a\x1b[31m\u202e\udcff.png: Bücher auf 車"),
+            2,
+            "error: a\\x1b[31m\\u202e\\udcff.png: Bücher auf 車\n",
+        ),
+        (MemoryError(), 2, f"error: {NO_ROOM}\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 2, f"error: {NO_ROOM}\n"),
     ],
 )
 def test_a_fault_takes_one_line(error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture) -> None:
@@ -49,3 +58,9 @@ def test_a_wrong_word_takes_one_line(capsys: pytest.CaptureFixture) -> None:
         assert caught.value.code == 2 and part in said and said.count("\n") == 1 and "mine.py --help" in said
     expected = argparse.Namespace(conf=0.5, batch=3, only=("Car", "Tram"))
     assert parser.parse_args(["--conf", ".5", "--batch", "3", "--only", "Car, Tram,"]) == expected
+
+
+def test_a_message_is_never_long(capsys: pytest.CaptureFixture) -> None:
+    failing(ValueError("first " + "x" * 10**6 + " last"))
+    said = capsys.readouterr().err
+    assert len(said) < LONGEST + 20 and said.startswith("error: first xx") and said.endswith("xx last\n")

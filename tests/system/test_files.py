@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -32,8 +34,9 @@ def test_a_fault_on_the_way_leaves_the_old_file_and_nothing_else(tmp_path: Path,
 
 def test_a_full_disk_leaves_no_part_behind(tmp_path: Path) -> None:
     (tmp_path / f".a.txt.{os.getpid()}.part").symlink_to("/dev/full")  # refuses every byte
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_bytes(tmp_path / "a.txt", b"x")
+    assert caught.value.filename == str(tmp_path / "a.txt")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -70,3 +73,33 @@ def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path: Path) ->
     with locked(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {".lock", "mine.part"}
     assert [path.name for path in tmp_path.iterdir()] == ["mine.part"]
+
+
+def test_workers_that_outlive_a_killed_process_do_not_hold_its_lock(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys, time\nfrom pathlib import Path\nfrom system.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n    if os.fork() == 0:\n        print(os.getpid(), flush=True)\n"
+        "        time.sleep(60)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    process.wait()
+    try:
+        with locked(tmp_path):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_who_waited_for_a_lock_that_was_taken_away_locks_the_new_one(tmp_path: Path, monkeypatch) -> None:
+    lock = fcntl.lockf
+
+    def too_late(file, flags) -> None:
+        monkeypatch.undo()
+        lock(file, flags)
+        (tmp_path / ".lock").unlink()  # as the one before does when it leaves
+
+    monkeypatch.setattr(fcntl, "lockf", too_late)
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from dataclasses import replace
@@ -81,3 +82,27 @@ def test_a_full_disk_keeps_the_previous_checkpoint(checkpoint: Checkpoint, tmp_p
 def test_an_unwritable_folder_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere/last\.pt: could not be saved .*nothing was written"):
         save_checkpoint(tmp_path / "nowhere" / "last.pt", checkpoint)
+
+
+def test_a_flipped_bit_of_a_tensor_is_told(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, checkpoint)
+    content = bytearray(path.read_bytes())
+    content[content.index(checkpoint.model["weight"].numpy().tobytes()) + 5] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.pt: damaged \(.*data/0 is not as it was saved\)"):
+        load_checkpoint(path)
+
+
+def test_a_second_ctrl_c_during_a_save_is_no_full_disk(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(io.BytesIO):
+        def write(self, content: object) -> int:
+            if self.tell() > 100:
+                raise KeyboardInterrupt
+            return super().write(content)
+
+    monkeypatch.setattr("builtins.open", lambda *_: Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "last.pt", checkpoint)

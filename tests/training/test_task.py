@@ -6,15 +6,17 @@ import csv
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from data.batches import BatchSampler
-from training.checkpoint import load_checkpoint
+from training.checkpoint import CheckpointError, load_checkpoint
 from training.config import ConfigError, RunConfig
 from training.distributed import World
 from training.run import train_in, train_run
@@ -134,3 +136,44 @@ def test_training_loads_nothing_of_the_detector() -> None:
     told = "import sys, training.run; print([m for m in sys.modules if m.split('.')[0] in ('detector', 'classifier')])"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_last_is_saved_where_best_could_not_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "best.pt").mkdir()  # nothing can take its place
+    with suppress(CheckpointError):  # should the last epoch be the best one
+        train(tmp_path)
+    assert load_checkpoint(tmp_path / "last.pt").training["progress"]["epoch"] == 20
+    assert f"warning: {tmp_path}/best.pt: could not be saved" in capsys.readouterr().err
+
+
+def without_progress(state: dict[str, Any]) -> None:
+    del state["progress"]
+
+
+def negative_step(state: dict[str, Any]) -> None:
+    state["progress"]["step"] = -1
+
+
+def without_a_weight(state: dict[str, Any]) -> None:
+    state["network"].popitem()
+
+
+def no_optimizer(state: dict[str, Any]) -> None:
+    state["optimizer"] = [1]
+
+
+def short_random_state(state: dict[str, Any]) -> None:
+    state["rng"]["cpu"] = torch.zeros(3, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "damage", [without_progress, negative_step, without_a_weight, no_optimizer, short_random_state]
+)
+def test_a_state_that_does_not_fit_is_told(tmp_path: Path, damage: Callable[[dict[str, Any]], None]) -> None:
+    task = Regress(config(tmp_path, "phases.0.epochs=1"))
+    trainer = Trainer(task, tmp_path, World())
+    trainer.save()
+    checkpoint = load_checkpoint(tmp_path / "last.pt")
+    damage(checkpoint.training)
+    with pytest.raises(CheckpointError, match=r"last\.pt: cannot go on from it"):
+        Trainer(task, tmp_path, World(), checkpoint)

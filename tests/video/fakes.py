@@ -59,7 +59,7 @@ def make_video(
         stream = out.add_stream(codec, rate=rate)
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
         if codec == "libx264":
-            stream.options = {"preset": "ultrafast"}
+            stream.options = {"preset": "ultrafast", "threads": "3"}  # the same stream whatever the cores
         if pts is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for number in range(frames):

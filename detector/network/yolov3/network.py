@@ -10,14 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbones.pixels import MEAN, STD
 from data.batches import Targets
 from detector.network.model import Candidates, ClassRows, DetectionModel
 from detector.network.settings import LossSettings
 from detector.network.yolov3.boxes import Coder, decode_maps, flatten_maps, make_grid
 from detector.network.yolov3.loss import DetectionLoss
 
-MEAN = (123.675, 116.28, 103.53)  # ImageNet, 0..255
-STD = (58.395, 57.12, 57.375)
 _PRIOR_OBJECTS = 5.4  # objects in a KITTI frame, on average
 _PRIOR_SIZE = 448  # input size for which the prior is right
 

@@ -1,0 +1,1 @@
+"""The task "name the picture": one class for a whole picture."""
