@@ -8,8 +8,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends libgl1 libglib2
 
 WORKDIR /source
 COPY requirements.txt constraints.txt ./
-RUN pip install --no-cache-dir -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch torchvision \
-    && pip install --no-cache-dir -c constraints.txt -r requirements.txt
+# Of one version, pip takes the one marked +cpu, which brings no CUDA libraries.
+RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt -r requirements.txt
 COPY . .
 RUN pip install --no-cache-dir --no-deps .
 

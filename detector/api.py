@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import urllib.error
 import urllib.request
 import warnings
@@ -118,13 +119,18 @@ def to_rgb(source: Any) -> NDArray[np.uint8]:
 
 
 def _download(url: str) -> bytes:
+    """The whole picture within the time, however slowly a server drips."""
+    content, deadline = bytearray(), time.monotonic() + URL_TIMEOUT_S
     try:
         with urllib.request.urlopen(url, timeout=URL_TIMEOUT_S) as answer:
-            content: bytes = answer.read(URL_BYTES + 1)
+            while len(content) <= URL_BYTES and (part := answer.read1(1 << 16)):
+                content += part
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not there after {URL_TIMEOUT_S:.0f} s")
     except urllib.error.HTTPError as fault:
         raise OSError(f"{url}: the server answers {fault.code} {fault.reason}") from None
     except (OSError, HTTPException, UnicodeError) as fault:
         raise OSError(f"{url}: cannot be fetched ({getattr(fault, 'reason', None) or fault})") from None
     if len(content) > URL_BYTES:
         raise OSError(f"{url}: more than {URL_BYTES // 10**6} MB; no picture is so large")
-    return content
+    return bytes(content)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from detector.config import Config
-from training.config import ConfigError, changed, flatten, settings_table
+from training.config import ConfigError, changed, config_path, flatten, settings_table
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -71,6 +71,20 @@ def test_a_wrong_file_is_answered_with_its_name_and_the_fault(tmp_path: Path, te
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_comes_with_the_project_is_found_by_name_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (
+        config_path("kitti") == config_path("configs/kitti.yaml") == config_path("kitti.yaml") == CONFIGS / "kitti.yaml"
+    )
+    assert config_path("mine/kitti.yaml") == Path("mine/kitti.yaml")
+    with pytest.raises(ConfigError, match="kiti: no such config file; did you mean kitti"):
+        Config.load(config_path("kiti"))
+    (tmp_path / "kitti.yaml").write_text("name: mine")
+    assert Config.load(config_path("kitti.yaml")).name == "mine"  # a person's own file comes first
 
 
 def test_overrides_reach_nested_settings_and_phases() -> None:
