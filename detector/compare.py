@@ -92,7 +92,7 @@ def compare(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = (),
     if only:
         print(f"trained: {', '.join(only)}; the same command without --only writes the table")
         return 0
-    rows = _rows(comparison, configs, folder)
+    rows = _rows(comparison, folder)
     for name, text in (("table.md", markdown(rows, comparison, configs)), ("table.csv", table_csv(rows))):
         write_text(folder / name, text)
     plot(rows, folder / "ap_against_fps.png")
@@ -124,15 +124,15 @@ def _read(
     return comparison, configs
 
 
-def _rows(comparison: Comparison, configs: Mapping[tuple[str, int], Config], folder: Path) -> list[Row]:
+def _rows(comparison: Comparison, folder: Path) -> list[Row]:
     fps = measure_fps(
         {label: folder / f"{label}-seed{comparison.seeds[0]}" / "last.pt" for label in comparison.variants},
         comparison.rounds,
     )
     rows = []
     for label in comparison.variants:
-        config = configs[label, comparison.seeds[0]]
         trained = load_trained(folder / f"{label}-seed{comparison.seeds[0]}" / "last.pt")
+        config = trained.config  # which says what the file may leave to the data
         spent = cost(config.network, len(trained.classes), config.size)
         results = [last_metrics(folder / f"{label}-seed{seed}" / "metrics.csv") for seed in comparison.seeds]
         metrics = {name: [result[name] for result in results] for name in results[0]}

@@ -44,6 +44,10 @@ class ListedSource(ABC):
 
     def __init__(self, root: str | Path) -> None:
         self.root, self._files = self.find(Path(root))
+        if not self._files:
+            raise DatasetError(
+                f"{root}: no file of the format {self.kind} in it; see docs/data.md where it is looked for"
+            )
         self._listings: dict[str, Listing] = {}
         self._frames: dict[str, tuple[Listing, Picture]] = {}
         self._folders: dict[Path, Path] = {}
