@@ -172,8 +172,9 @@ def tell_names(dataset: DetectionDataset, where: str, is_kitti_set: bool) -> Non
             objects[spelling] += count
         elif spelling not in wanted.ignored and not region:
             elsewhere[name] += count
-    if not objects and (elsewhere or not wanted.names):
-        mend = "set data.classes=auto, or name what you want of these" if elsewhere else "label objects to learn from"
+    if not objects:
+        looked = f"those of {dataset.frames[0]} are looked for in {dataset.source.where(dataset.frames[0])}"
+        mend = "set data.classes=auto, or name what you want of these" if elsewhere else looked
         lacking = f"{dataset.source.root}: {where} has no object of {_some(wanted.names)}"
         raise DatasetError(f"{lacking}; its labels hold {_counted(elsewhere)}; {mend}")
     if is_kitti_set:
