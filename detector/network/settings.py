@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from backbones.attention import CATALOGUE
 from backbones.names import Coverage, Placement
+from backbones.pruned import check_pruned
 from backbones.resnet import ARCHS, check_backbone
 from backbones.spec import AttentionSpec, option_parameters, split
 from data.settings import Settings
@@ -41,6 +42,10 @@ class NetworkSettings(Settings):
         default=None,
         description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)",
     )
+    pruned: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="channels cut from a block's residual branch, {layer4.0: [3, 17]}: python -m insight.prune",
+    )
 
     @model_validator(mode="after")
     def _backbone_exists(self) -> NetworkSettings:
@@ -49,6 +54,14 @@ class NetworkSettings(Settings):
         if self.residual_gate and "residual_gate" not in option_parameters(name):
             having = [other for other in CATALOGUE if "residual_gate" in option_parameters(other)]
             raise ValueError(f"residual_gate (1 + z) belongs to {' | '.join(having)}; {name!r} has none")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_pruned(self) -> NetworkSettings:
+        if self.pruned and self.pretrained:
+            raise ValueError("pretrained weights are of a whole backbone: start a pruned one with train.start instead")
+        if self.pruned:
+            check_pruned(self.arch, self.attention_spec, self.pruned)
         return self
 
     @property
