@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("system", "backbones", "data", "training", "detector")
+ROOMS = ("system", "backbones", "data", "training", "detector", "insight")
 STANDS_ON = {
     "system": set(),
     "backbones": {"system"},
     "data": {"system"},
     "training": {"system", "backbones", "data"},
     "detector": {"system", "backbones", "data", "training"},
+    "insight": {"system", "backbones", "data", "training", "detector"},
 }
 # Within the detector, each on those before it.
 DETECTOR = ("network", "config", "inference", "video", "evaluation", "export", "task", "compare")
