@@ -16,7 +16,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
-from detector.video.drawing import draw
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from data.annotation import Annotation
 from data.resize import Geometry, resize
 from detector.evaluation.charts import Theme
 from detector.inference.detections import Detections
+from detector.inference.drawing import draw
 from detector.inference.weights import SHIPPED, weights_argument
 from insight import measures, pictures
 from insight.frames import Frames, of_files, of_split
