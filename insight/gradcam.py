@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import matplotlib
 import numpy as np
 import torch
@@ -23,15 +24,14 @@ from tqdm import tqdm
 
 from data.annotation import Annotation
 from data.resize import Geometry, resize
-from detector.evaluation.charts import Theme
-from detector.inference.detections import Detections
-from detector.inference.drawing import draw
+from detector.inference.drawing import colour_of, line_width
 from detector.inference.weights import SHIPPED, weights_argument
 from insight import measures, pictures
 from insight.frames import Frames, of_files, of_split
 from insight.maps import Map, Watch, channel_weights, class_map, on_input, on_picture
 from insight.subject import Finding, Image, Subject, open_subjects
 from insight.words import add_answer, add_data, tell
+from system.charts import Theme
 from system.command import Parser, exit_status, fraction, names
 from system.files import replacing
 
@@ -164,10 +164,10 @@ def overlaid(subject: Subject, image: Image, explained: Explanation) -> NDArray[
         over = on_picture(explained.whole, explained.geometry)
     colours = (255 * matplotlib.colormaps["inferno"](over)[..., :3]).astype(np.uint8)
     picture = (image // 2 + colours // 2).astype(np.uint8)
-    boxes = np.array([finding.box for finding in explained.findings], np.float32).reshape(-1, 4)
-    scores = np.array([finding.score for finding in explained.findings], np.float32)
-    labels = np.array([finding.label for finding in explained.findings], np.int64)
-    draw(picture, Detections(boxes, scores, labels), subject.classes)
+    for finding in explained.findings:
+        x1, y1, x2, y2 = (round(value) for value in finding.box.tolist())
+        colour = colour_of(subject.classes[finding.label])
+        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line_width(*image.shape[:2]))
     return picture
 
 

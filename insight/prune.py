@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from backbones.counting import count_macs, count_params
 from backbones.pruned import is_prunable, prune
@@ -34,6 +35,7 @@ from insight.gates import Logits, gates_of, logits_over, sigmoid
 from insight.subject import Subject, open_subjects
 from insight.words import add_answer, add_data, tell
 from system.command import Parser, exit_status, fraction
+from system.files import write_text
 
 TAUS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3)
 ROUNDS = 15
@@ -147,11 +149,21 @@ def backend_of(trained: Trained, device: str) -> TorchBackend:
     return TorchBackend(trained.build(), trained.classes, config.data.resize, config.size, device, "fp32")
 
 
+def save(trained: Trained, path: Path) -> Path:
+    """The checkpoint, and beside it a config with which train.py trains it on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trained.save(path)
+    values = trained.config.plain()
+    values["name"], values["train"]["start"] = path.stem, str(path)
+    config = path.with_suffix(".yaml")
+    write_text(config, yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120))
+    return config
+
+
 def write(trained: Trained, cut: Cut, frames: Frames, args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Writes the pruned checkpoint, and says what it costs and saves."""
     smaller = without(trained, cut)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    smaller.save(args.output)
+    config = save(smaller, args.output)
     checking = of_split(args.data, args.check_split, args.max)
     assert checking.annotations is not None
     backends = {"before": backend_of(trained, args.device), "after": backend_of(smaller, args.device)}
@@ -170,6 +182,7 @@ def write(trained: Trained, cut: Cut, frames: Frames, args: argparse.Namespace) 
     report = {"output": str(args.output), "tau": args.tau, "difference": difference, "ms": ms}
     text = [
         f"{args.output}: tau {args.tau:g}, {sum(map(len, cut.values()))} channels cut",
+        f"to train it on: python train.py {config}",
         f"largest difference of raw outputs, relative to the largest output: {difference:.2g}",
         f"percent on {len(checking)} frames of split {args.check_split}: COCO's, and KITTI's moderate AP40",
         ap,

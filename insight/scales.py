@@ -16,13 +16,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from detector.evaluation.charts import Theme
 from detector.inference.weights import weights_argument
 from insight import pictures
 from insight.frames import of_split
 from insight.gates import Logits, logits_over, sigmoid
 from insight.subject import open_subjects
 from insight.words import add_answer, add_data, tell
+from system.charts import Theme
 from system.command import Parser, exit_status
 from system.files import replacing
 

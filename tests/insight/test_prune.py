@@ -160,6 +160,8 @@ def test_the_command_writes_an_ordinary_checkpoint(
     assert "256 channels cut" in printed and "ms an image before" in printed
     trained = load_trained(output)
     assert trained.config.network.pruned == {"layer4.0": tuple(range(0, 512, 2))}
+    to_train_on = Config.load(tmp_path / "pruned.yaml")
+    assert to_train_on.train.start == str(output) and to_train_on.network == trained.config.network
     image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
     before, after = (Predictor(open_checkpoint(path, "cpu", "fp32", 1)).predict(image) for path in (sleepy, output))
     np.testing.assert_allclose(after.boxes, before.boxes, atol=0.01)  # folded, and in channels_last
