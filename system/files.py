@@ -42,6 +42,17 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """A full disk is told by the system without a name: in this block it gets that of `path`."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.filename is None:
+            fault.filename = str(path)
+        raise
+
+
+@contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """This process alone in `folder`; a second one is refused. The lock dies with its process, however that ends.
 

@@ -28,6 +28,7 @@ from detector.inference.runtimes import ExportedBackend
 from detector.inference.trained import load_trained
 from detector.inference.weights import FOLDER, WeightsError, weights_argument
 from system.command import Parser, exit_status
+from system.files import naming
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
@@ -79,7 +80,7 @@ def export(args: argparse.Namespace) -> Path:
     inputs = network_inputs(frames, card, args.batch or 1)
     graph = ImagesToBoxes(trained.build()).eval()
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
+    with naming(output), tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
         plain = Path(folder) / "fp32.onnx"
         write_onnx(graph, replace(card, precision="fp32"), args.batch, plain)
         made = _convert(plain, card, args.to, inputs)

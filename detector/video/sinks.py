@@ -23,7 +23,7 @@ from data.images import ImageError, write_image
 from detector.inference.detections import BOX_DECIMALS, SCORE_DECIMALS, Detections, to_labels, to_objects
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame, SourceError
-from system.files import replacing
+from system.files import naming, replacing
 
 SAVES = ("image", "video", "kitti", "json", "csv", "coco", "mot")
 
@@ -249,8 +249,9 @@ class JsonSink:
             "height": frame.image.shape[0],
             "detections": objects,
         }
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
+        with naming(self._file.name):
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.flush()
 
     def end(self, name: str) -> None:
         pass
@@ -272,14 +273,17 @@ class CsvSink:
 
     def write(self, result: Result) -> None:
         frame, found = result.frame, result.detections
+        rows = []
         for index, (box, score, label) in enumerate(zip(found.boxes, found.scores, found.labels, strict=True)):
             row = [frame.source, frame.index, round(frame.time_s, 6), result.classes[label], round(float(score), 6)]
             row += [round(float(v), 3) for v in box]
             if result.ids is not None:
                 track = result.ids[index]
                 row.append("" if track is None else track)
-            self._rows.writerow(row)
-        self._file.flush()
+            rows.append(row)
+        with naming(self._file.name):
+            self._rows.writerows(rows)
+            self._file.flush()
 
     def end(self, name: str) -> None:
         pass
