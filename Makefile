@@ -9,11 +9,13 @@ ROOMS := house system backbones data training network inference evaluation expor
 demo: .venv/.installed
 	@rm -rf demo
 	$(RUN) -m data.scenes demo/scenes --frames 500 --min-height 50 --video demo/clip.mp4
+	$(RUN) detect.py demo/clip.mp4 --output demo/at-once
 	$(RUN) train.py configs/demo.yaml --name training
 	$(RUN) evaluate.py --weights demo/training/best.pt --data demo/scenes --split val --report demo/report
 	$(RUN) detect.py demo/clip.mp4 --weights demo/training/best.pt --output demo/detections --save video,kitti,json
 	@echo
-	@echo "Look at:  demo/detections/video/clip.mp4   the dashcam clip with its detections"
+	@echo "Look at:  demo/at-once/video/clip.mp4      a drawn dashcam clip, seen by the shipped model, which knows real streets"
+	@echo "          demo/detections/video/clip.mp4   the same clip after fine-tuning on drawn scenes"
 	@echo "          demo/report/index.html           what the detector finds and misses"
 	@echo "          demo/training/                   curves of the training, weights, metrics.csv"
 

@@ -1,6 +1,7 @@
 """Parameters, GFLOPs and frames per second of every backbone: the paper's Tables 2 to 5.
 
-python -m backbones.profile [--arch A] [--attention A] [--placement P] [--coverage C] [--fps] [--json OUT]
+python -m backbones.profile [--arch A] [--attention A] [--placement P] [--coverage C] [--fps] [--batch N]
+    [--device D] [--json OUT]
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from backbones.counting import count_macs, count_params
 from backbones.names import COVERAGES, PLACEMENTS
 from backbones.resnet import ARCHS, build_backbone, check_backbone, goes_with
 from backbones.spec import AttentionSpec, split
-from system.command import Parser, exit_status
+from system.command import Parser, count, exit_status
 from system.files import write_text
 from system.names import check_name
 
@@ -31,6 +32,7 @@ IMAGE_SIZE = 224
 NUM_CLASSES = 1000
 M, G = 2**20, 2**30  # the paper's units
 ROUNDS = 50
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,10 @@ def profile(variant: Variant) -> Profile:
     return Profile(variant, count_params(network), count_macs(network, IMAGE_SIZE))
 
 
-def measure_fps(rows: Sequence[Profile], rounds: int = ROUNDS) -> list[Profile]:
-    """The same rows with images per second, one image at a time, and the ratio to the plain ResNet.
+def measure_fps(
+    rows: Sequence[Profile], rounds: int = ROUNDS, batch: int = 1, device: torch.device = CPU
+) -> list[Profile]:
+    """The same rows with images per second, `batch` images at a time, and the ratio to the plain ResNet.
 
     All variants of one depth, and the plain ResNet among them, take turns in an order that changes every round, so that
     drift of the machine hits all alike; the median of the rounds counts.
@@ -144,7 +148,8 @@ def measure_fps(rows: Sequence[Profile], rounds: int = ROUNDS) -> list[Profile]:
     for arch in dict.fromkeys(row.variant.arch for row in rows):
         plain = Variant(arch, AttentionSpec.parse("none"))
         same_depth = [row.variant for row in rows if row.variant.arch == arch]
-        seconds = median_seconds([plain, *(v for v in same_depth if v != plain)], rounds)
+        candidates = [plain, *(v for v in same_depth if v != plain)]
+        seconds = median_seconds(candidates, rounds, batch=batch, device=device)
         for variant in same_depth:
             measured[variant] = (1 / seconds[variant], seconds[plain] / seconds[variant])
     fps = [measured[row.variant] for row in rows]
@@ -157,25 +162,64 @@ def median_seconds(
     rounds: int,
     size: int = IMAGE_SIZE,
     clock: Callable[[], float] = time.perf_counter,
+    batch: int = 1,
+    device: torch.device = CPU,
 ) -> dict[Variant, float]:
-    """Of one image of `size` x `size` through each, taking turns."""
-    networks = {variant: variant.build().eval() for variant in candidates}
+    """An image of `size` x `size`, `batch` of them through each at a time, which lie on the device; taking turns. Where
+    the batch does not fit into memory, half of it or less, which is said."""
+    networks = {variant: variant.build().eval().to(device) for variant in candidates}
     trunk = networks[candidates[0]].state_dict()
     for network in networks.values():  # one trunk in memory for all
         shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
         shared = {key: tensor for key, tensor in trunk.items() if shapes.get(key) == tensor.shape}
         network.load_state_dict(shared, strict=False, assign=True)
-    image = torch.rand(1, 3, size, size)
+    fitting = min(fitting_batch(network, batch, size, device) for network in networks.values())
+    if fitting < batch:
+        arch = candidates[0].arch
+        print(f"note: {arch}: {batch} images do not fit into the memory of {device}, took {fitting}", file=sys.stderr)
+    images = torch.rand(fitting, 3, size, size, device=device)
     times: dict[Variant, list[float]] = {variant: [] for variant in candidates}
     order, shuffle = list(candidates), random.Random(0).shuffle
     for warming_up in [True] * 3 + [False] * rounds:
         shuffle(order)
         for variant in order:
+            _wait(device)
             start = clock()
-            networks[variant](image)
+            networks[variant](images)
+            _wait(device)
             if not warming_up:
                 times[variant].append(clock() - start)
-    return {variant: median(of_variant) for variant, of_variant in times.items()}
+    return {variant: median(of_variant) / fitting for variant, of_variant in times.items()}
+
+
+def fitting_batch(network: nn.Module, batch: int, size: int, device: torch.device) -> int:
+    """`batch`, or its half, quarter and so on: what a forward pass has memory for."""
+    while batch > 1:
+        try:
+            network(torch.rand(batch, 3, size, size, device=device))
+            break
+        except RuntimeError as fault:  # torch.OutOfMemoryError is one; a CPU says "can't allocate"
+            if not isinstance(fault, torch.OutOfMemoryError) and "alloc" not in str(fault):
+                raise
+            batch //= 2
+    return batch
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _device(name: str) -> torch.device:
+    """auto takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"--device {name}: this machine has no such device; give auto, cpu, cuda or cuda:N") from None
+    return torch.device(name)
 
 
 def table(rows: Sequence[Profile]) -> str:
@@ -207,14 +251,17 @@ def _figure(figures: dict[paper.Key, tuple[float, float, float]], row: Profile) 
     return "-" if figure is None else f"{figure:.3f}"
 
 
-def _caption(with_fps: bool) -> str:
+def _caption(with_fps: bool, batch: int, device: torch.device) -> str:
     text = (
         f"{IMAGE_SIZE} x {IMAGE_SIZE} image, {NUM_CLASSES} classes; M = 2^20 parameters, GFLOPs = 2^30 multiply-adds."
         " The paper leaves SRM's style weights out of its counts."
     )
     if with_fps:
-        threads = torch.get_num_threads()
-        text += f" fps: PyTorch {torch.__version__}, CPU, {threads} thread(s), float32, one image at a time."
+        where = f"CPU, {torch.get_num_threads()} thread(s)"
+        if device.type == "cuda":
+            where = torch.cuda.get_device_name(device)
+        at_once = "one image at a time" if batch == 1 else f"{batch} images at a time, on the device"
+        text += f" fps: PyTorch {torch.__version__}, {where}, float32, {at_once}."
     return text
 
 
@@ -240,18 +287,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--placement", metavar="P", help=f"blocks of a stage with attention: {', '.join(PLACEMENTS)}")
     parser.add_argument("--coverage", metavar="C", help=f"what EMCA reads: {' '.join(COVERAGES)}")
-    parser.add_argument("--fps", action="store_true", help="also measure images per second, one at a time")
+    parser.add_argument("--fps", action="store_true", help="also measure images per second")
+    parser.add_argument("--batch", type=count, default=1, metavar="N", help="with --fps: images at a time (default: 1)")
+    parser.add_argument("--device", default="cpu", help="with --fps: auto, cpu, cuda, cuda:N (default: %(default)s)")
     parser.add_argument("--json", metavar="OUT", help="write the rows to this file; - is standard output, and no table")
     options = parser.parse_args(arguments)
 
     def work() -> None:
+        device = _device(options.device)
         rows = [profile(v) for v in select(options.arch, options.attention, options.placement, options.coverage)]
         if options.fps:
-            rows = measure_fps(rows)
+            rows = measure_fps(rows, batch=options.batch, device=device)
         if options.json:
             write_json(rows, options.json)
         if options.json != "-":
-            print(table(rows), _caption(options.fps), sep="\n\n")
+            print(table(rows), _caption(options.fps, options.batch, device), sep="\n\n")
 
     return exit_status(work)
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from data.annotation import AUTO, Annotation
 from data.detection import check_box
-from data.formats import SOURCES, WRITERS, Source, Writer, format_of, open_source
+from data.formats import READ, WRITTEN, Source, Writer, open_source, open_writer
 from data.formats.kitti import CLASSES, DONT_CARE, IMAGE_SUFFIXES
 from data.images import image_size, read_image
 from system.command import Parser, exit_status
@@ -85,7 +85,7 @@ def convert(source: Source, root: Path, to: str, renamed: Mapping[str, str], lin
     part = root.absolute().with_name(f".{root.absolute().name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        converter = Converter(source, WRITERS[to](part, tuple(kept)), to, renamed, link)
+        converter = Converter(source, open_writer(part, to, tuple(kept)), to, renamed, link)
         for split in source.splits():
             converter.split(split)
         if not converter.frames or not converter.counts["objects"] + converter.counts["regions"]:
@@ -160,8 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m data.convert", description="Write a data set in another format.")
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the data set, its data.yaml or its json")
     parser.add_argument("root", type=Path, metavar="ROOT", help="folder to write: new or empty")
-    parser.add_argument("--from", dest="kind", choices=tuple(SOURCES), help="format of SOURCE (default: what is there)")
-    parser.add_argument("--to", required=True, choices=tuple(WRITERS), help="format of ROOT")
+    parser.add_argument("--from", dest="kind", choices=READ, help="format of SOURCE (default: what is there)")
+    parser.add_argument("--to", required=True, choices=WRITTEN, help="format of ROOT")
     parser.add_argument(
         "--map",
         type=pairs,
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    source = open_source(options.source, options.kind or format_of(options.source))
+    source = open_source(options.source, options.kind)
     print(convert(source, options.root, options.to, options.map, options.link))
 
 

@@ -2,7 +2,8 @@
 
 Every image is decoded whole, every label line parsed and its box held against the image, every list in ROOT/ImageSets
 (or the built-in one) against the files. Any format of data/formats will do; KITTI's own is looked at line by line.
-Exit status: 0 nothing found, 1 problems found, 2 ROOT is no dataset.
+Pictures in class folders go to data/picture_doctor.py. Exit status: 0 nothing found, 1 problems found, 2 ROOT is no
+dataset.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import argparse
 import json
 import os
 import sys
-import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from data.annotation import Annotation, Box, DatasetError, Problem
+from data.findings import SHOWN, bars, listed
 from data.formats import open_source
 from data.formats.kitti import (
     CLASSES,
@@ -39,14 +40,13 @@ from data.formats.kitti import (
 from data.formats.listed import ListedSource
 from data.formats.yolo import YoloSource
 from data.images import ImageError, check_image
-from system.command import Parser, count, exit_status, names, visible
+from data.picture_doctor import PictureReport, examine_pictures, has_pictures
+from system.command import Parser, count, exit_status, names
 from system.files import write_text
 
 TOLERANCE = 1.0  # pixels; KITTI's own boxes end exactly at the last pixel, those of converters often one further
 # Lower edges of the bins of box heights; KITTI counts objects from 25 px, easy ones from 40 px.
 HEIGHTS = {0: "0-12", 12: "12-25", 25: "25-40", 40: "40-64", 64: "64-100", 100: "100-160", 160: "160-256", 256: "256-"}
-SHOWN = 5  # problems of a kind, unless --all
-WIDTH = 80
 
 
 @dataclass
@@ -317,39 +317,17 @@ def text(report: Report, shown: int | None = SHOWN) -> str:
     objects = sum(report.classes.values())
     lines = [f"{report.root}", f"{report.images:,} images, {report.labels:,} label files, {objects:,} objects"]
     lines += [f"{report.background:,} frames have no object: background"] if report.background else []
-    lines += ["", "Objects by class", *_bars(report.classes), ""]
-    lines += ["Objects by box height in pixels (without regions to ignore)", *_bars(report.box_heights), ""]
+    lines += ["", "Objects by class", *bars(report.classes), ""]
+    lines += ["Objects by box height in pixels (without regions to ignore)", *bars(report.box_heights), ""]
     if report.image_sizes:
         common = dict(report.image_sizes.most_common(8))
         others = len(report.image_sizes) - len(common)
         if others:
             common[f"{others} others"] = report.image_sizes.total() - sum(common.values())
-        lines += ["Images by size", *_bars(common), ""]
-    lines += ["Frames by split", *_bars(report.splits), ""]
-    by_kind: defaultdict[str, list[Problem]] = defaultdict(list)
-    for problem in report.problems:
-        by_kind[problem.kind].append(problem)
-    for kind, problems in by_kind.items():
-        lines.append(f"{kind}: {len(problems):,}")
-        for problem in problems[:shown]:
-            lines += textwrap.wrap(
-                visible(str(problem)), WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
-            )
-        if len(problems) > len(problems[:shown]):
-            lines.append(f"  ... and {len(problems) - len(problems[:shown]):,} more (--all shows them)")
-        lines.append("")
-    lines.append(f"Problems found: {len(report.problems):,}" if report.problems else "No problems found.")
+        lines += ["Images by size", *bars(common), ""]
+    lines += ["Frames by split", *bars(report.splits), ""]
+    lines += listed(report.problems, shown)
     return "\n".join(lines)
-
-
-def _bars(counts: dict[str, int]) -> list[str]:
-    """A line for each: name, count, and a bar as long as its share of the largest."""
-    name_width, largest = max(map(len, counts), default=0), max(counts.values(), default=0)
-    number_width = len(f"{largest:,}")
-    room = WIDTH - 2 - name_width - 2 - number_width - 2
-    bars = ("#" * (-(-count * room // largest) if largest else 0) for count in counts.values())
-    rows = zip(counts.items(), bars, strict=True)
-    return [f"  {name:<{name_width}}  {n:>{number_width},}  {bar}".rstrip() for (name, n), bar in rows]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -367,12 +345,18 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.json and not Path(args.json).absolute().parent.is_dir():  # said before minutes of work, not after
         raise ValueError(f"--json {args.json}: no such folder; make it first")
-    report = examine(args.root, args.workers, args.classes, args.ignore)
+    if has_pictures(args.root):
+        if args.classes or args.ignore:
+            raise ValueError(f"--classes, --ignore: for labelled frames; {args.root} has pictures in class folders")
+        report: Report | PictureReport = examine_pictures(args.root, args.workers)
+    else:
+        report = examine(args.root, args.workers, args.classes, args.ignore)
     as_json = json.dumps(report.to_json(), indent=2)
     if args.json == "-":
         print(as_json)
     else:
-        print(text(report, None if args.all else SHOWN))
+        shown = None if args.all else SHOWN
+        print(text(report, shown) if isinstance(report, Report) else report.text(shown))
         if args.json:
             write_text(args.json, as_json + "\n")
     return 1 if report.problems else 0

@@ -1,4 +1,4 @@
-"""Fetch the KITTI object data: `python -m data.download ROOT`.
+"""Fetch the KITTI object data, `python -m data.download ROOT`, or with `--only` one of data/picture_sets.py.
 
 Two archives of the official bucket are enough: the left colour images (12.6 GB) and the labels; the train and val
 lists are part of this package. Each archive is fetched (data/transfer.py), read through once to see that it is whole,
@@ -26,6 +26,7 @@ from tqdm import tqdm
 from data.formats.kitti import IMAGE_SUFFIXES
 from data.formats.kitti import IMAGES as IMAGE_FOLDER
 from data.formats.kitti import LABELS as LABEL_FOLDER
+from data.picture_sets import PICTURE_SETS, fetch_pictures
 from data.transfer import CHUNK, DownloadError, check_space, fetch
 from system.command import Parser, exit_status
 from system.files import replacing
@@ -210,23 +211,30 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(
         prog="python -m data.download",
         description="Fetch the KITTI object data into ROOT: 12.6 GB to transfer, 13.2 GB of free disk.\n"
+        "With --only it is a small data set for classifiers instead. ImageNet has to be asked for at image-net.org.\n"
         "Started again, it goes on where it stopped.",
         epilog=LICENCE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set; made if it is not there")
-    parser.add_argument("--labels-only", action="store_true", help="only the labels (5.6 MB)")
-    parser.add_argument("--url", default=OFFICIAL, metavar="BASE", help="a mirror (default: KITTI's own bucket)")
+    parser.add_argument("--labels-only", action="store_true", help="only KITTI's labels (5.6 MB)")
+    parser.add_argument("--only", choices=tuple(PICTURE_SETS), help="this data set, and not KITTI")
+    parser.add_argument("--url", metavar="BASE", help="a mirror (default: the authors' own server)")
     args = parser.parse_args(argv)
-    print(LICENCE, flush=True)
+    if args.only and args.labels_only:
+        parser.error("--labels-only is for KITTI: give it or --only, not both")
+    print(PICTURE_SETS[args.only].about if args.only else LICENCE, flush=True)
     return exit_status(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:
-    if not args.url.startswith(("http://", "https://")):
+    if args.url and not args.url.startswith(("http://", "https://")):
         raise DownloadError(f"--url {args.url}: expected http://... or https://...")
     try:
-        download(args.root, (LABELS,) if args.labels_only else (LABELS, IMAGES), args.url)
+        if args.only:
+            fetch_pictures(args.root, PICTURE_SETS[args.only], args.url)
+        else:
+            download(args.root, (LABELS,) if args.labels_only else (LABELS, IMAGES), args.url or OFFICIAL)
     except KeyboardInterrupt:
         print("\ninterrupted; what came is kept, the same command goes on", file=sys.stderr)
         return 130

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from torchvision.datasets import CIFAR10
-from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 
 from data.annotation import DatasetError, check_class_names
 from data.cache import CacheSpec
 from data.images import read_image
 
 ANNOTATIONS = "val_annotations.txt"
-CIFAR = CIFAR10.base_folder
+CIFAR = "cifar-10-batches-py"
 CIFAR_SPLITS = ("train", "test")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 INNER = "tiny-imagenet-200"  # the folder that Tiny-ImageNet's archive unpacks to
 DOWNLOAD = "python -m data.download ROOT --only cifar10|tiny-imagenet fetches one"
 
@@ -65,6 +64,8 @@ class CifarPictures:
     def __init__(self, root: Path, split: str) -> None:
         if split not in CIFAR_SPLITS:
             raise DatasetError(f"{root / CIFAR}: CIFAR-10 has no split {split!r}; use {' or '.join(CIFAR_SPLITS)}")
+        from torchvision.datasets import CIFAR10  # late: torch takes seconds, and a download needs none
+
         try:
             packed = CIFAR10(str(root), train=split == "train")
         except RuntimeError:
@@ -125,7 +126,7 @@ def _by_folder(root: Path, split: str) -> dict[str, list[Path]]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files of a folder and of those within it."""
-    return sorted(path for path in folder.rglob("*") if has_file_allowed_extension(path.name, IMG_EXTENSIONS))
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _listed(folder: Path) -> dict[str, list[Path]]:

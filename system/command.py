@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"kitti-attention-detector {VERSION}")
 
     def error(self, message: str) -> NoReturn:
-        _say(f"error: {message:.{LONGEST}}; {self.prog} --help shows what can be given", 2)
+        _say(f"error: {message}; {self.prog} --help shows what can be given", 2)
         sys.exit(2)
 
 

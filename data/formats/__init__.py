@@ -1,4 +1,7 @@
-"""Where frames and their annotations come from. Each format reads and writes its own files; all speak Annotation."""
+"""Where frames and their annotations come from. Each format reads and writes its own files; all speak Annotation.
+
+The formats are imported late: who scores KITTI's files should not wait for libraries that read images and YAML.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from data.annotation import Annotation, ClassSet, DatasetError
-from data.formats.bdd100k import Bdd100kSource, is_bdd100k
-from data.formats.coco import CocoSource, CocoWriter
 from data.formats.kitti import IMAGES, LABELS, TEST_IMAGES, KittiSource, KittiWriter
-from data.formats.yolo import YoloSource, YoloWriter, yaml_in
+
+READ = ("kitti", "yolo", "coco", "bdd100k")
+WRITTEN = ("kitti", "yolo", "coco")
 
 
 class Source(Protocol):
@@ -44,7 +47,7 @@ class Source(Protocol):
 
 
 class Writer(Protocol):
-    """Writes a data set frame by frame: `Writer(root, names)`, and `close()` when all are there."""
+    """Writes a data set frame by frame, and closes it when all are there."""
 
     def image_path(self, split: str, frame: str, suffix: str) -> Path:
         """Where the image of a frame belongs."""
@@ -55,21 +58,12 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-SOURCES: dict[str, Callable[[Path], Source]] = {
-    "kitti": KittiSource,
-    "yolo": YoloSource,
-    "coco": CocoSource,
-    "bdd100k": Bdd100kSource,
-}
-WRITERS: dict[str, Callable[[Path, Sequence[str]], Writer]] = {
-    "kitti": KittiWriter,
-    "yolo": YoloWriter,
-    "coco": CocoWriter,
-}
-
-
 def format_of(root: Path) -> str:
     """Which format a data set has, told from what is there."""
+    from data.formats.bdd100k import Bdd100kSource, is_bdd100k
+    from data.formats.coco import CocoSource
+    from data.formats.yolo import yaml_in
+
     if root.suffix == ".json" and root.is_file():
         return "bdd100k" if is_bdd100k(root) else "coco"
     if any((root / folder).is_dir() for folder in (IMAGES, LABELS, TEST_IMAGES)):
@@ -87,4 +81,18 @@ def format_of(root: Path) -> str:
 
 def open_source(root: str | Path, kind: str | None = None) -> Source:
     """The data set at `root`, of this format or of the one that is told from what is there."""
-    return SOURCES[kind or format_of(Path(root))](Path(root))
+    from data.formats.bdd100k import Bdd100kSource
+    from data.formats.coco import CocoSource
+    from data.formats.yolo import YoloSource
+
+    kinds: tuple[Callable[[Path], Source], ...] = (KittiSource, YoloSource, CocoSource, Bdd100kSource)
+    return dict(zip(READ, kinds, strict=True))[kind or format_of(Path(root))](Path(root))
+
+
+def open_writer(root: Path, kind: str, names: Sequence[str]) -> Writer:
+    """Writes a data set of a format to `root`; `names` are its classes in order, as far as they are known."""
+    from data.formats.coco import CocoWriter
+    from data.formats.yolo import YoloWriter
+
+    kinds: tuple[Callable[[Path, Sequence[str]], Writer], ...] = (KittiWriter, YoloWriter, CocoWriter)
+    return dict(zip(WRITTEN, kinds, strict=True))[kind](root, names)

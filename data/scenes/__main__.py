@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from data.convert import check_free, convert
-from data.formats import WRITERS, open_source
+from data.formats import WRITTEN, open_source
 from data.scenes.annotate import SMALLEST
 from data.scenes.write import check_clip, make_clip, make_scenes
 from system.command import Parser, count, exit_status
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"annotate objects from this height on, make the rest DontCare (default {SMALLEST:g}; KITTI easy: 40)",
     )
     parser.add_argument(
-        "--format", choices=tuple(WRITERS), default="kitti", help="format of the pictures' data set (default kitti)"
+        "--format", choices=WRITTEN, default="kitti", help="format of the pictures' data set (default kitti)"
     )
     options = parser.parse_args(arguments)
     return exit_status(lambda: _run(options))

@@ -182,7 +182,7 @@ class LiveSource:
 
     def _grab(self, slot: _Slot, journal: Journal, done: threading.Event) -> None:
         """Runs in a thread of its own: keeps connecting and puts every wanted frame into the slot."""
-        want, index, pause = self.selection, 0, 0.5
+        want, index, pause, time_s = self.selection, 0, 0.5, 0.0
         started: float | None = None  # when the first frame came
         last_frame = time.monotonic()
         while not done.is_set():
@@ -191,12 +191,12 @@ class LiveSource:
                 for clock, rate, picture in self.camera.pictures(min(10.0, self.patience / 3), done):
                     last_frame = time.monotonic()
                     started = last_frame if started is None else started
-                    arrived = last_frame - started
-                    time_s = arrived
+                    arrived = shown = last_frame - started
                     if clock is not None:
                         if offset is None or abs(offset + clock - arrived) > BELIEVABLE_DRIFT_S:
                             offset = arrived - clock
-                        time_s = offset + clock
+                        shown = offset + clock
+                    time_s = max(time_s, shown)  # a new offset may lie before what was shown
                     if time_s >= want.start and index % want.every == 0:
                         slot.put((index, time_s, rate, picture))
                     index += 1

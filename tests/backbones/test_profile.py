@@ -1,15 +1,30 @@
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from backbones import paper
 from backbones.attention import CATALOGUE
-from backbones.profile import NUM_CLASSES, G, M, Variant, main, measure_fps, profile, select, table, variants
+from backbones.profile import (
+    NUM_CLASSES,
+    G,
+    M,
+    Variant,
+    fitting_batch,
+    main,
+    measure_fps,
+    median_seconds,
+    profile,
+    select,
+    table,
+    variants,
+)
 from backbones.resnet import ARCHS, goes_with
 from backbones.spec import AttentionSpec
 
@@ -155,3 +170,29 @@ def test_fps_are_measured_against_the_plain_resnet_of_the_same_depth() -> None:
     assert all(row.fps is not None and row.fps > 0 and row.fps_ratio is not None for row in rows)
     (plain,) = measure_fps([profile(Variant("resnet18", AttentionSpec.parse("none")))], rounds=2)
     assert plain.fps_ratio == 1.0
+
+
+class Crowded(torch.nn.Module):
+    """Has memory for three images."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return images
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
+    assert fitting_batch(Crowded(), 16, 32, torch.device("cpu")) == 2
+    assert fitting_batch(Crowded(), 3, 32, torch.device("cpu")) == 3
+
+
+def test_fps_of_a_batch_count_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    variant = Variant("resnet18", AttentionSpec.parse("none"))
+    seconds = median_seconds([variant], 1, size=32, clock=lambda: float(next(ticks)), batch=4)
+    assert seconds == {variant: 0.25}  # a second for four
+
+
+def test_a_device_that_is_not_there_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--arch", "resnet18", "--attention", "se", "--fps", "--device", "cuda:99"]) == 2
+    assert "--device cuda:99: this machine has no such device" in capsys.readouterr().err

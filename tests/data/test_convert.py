@@ -17,7 +17,7 @@ from small_dataset import make_dataset
 
 from data import convert
 from data.annotation import Annotation
-from data.formats import WRITERS, open_source
+from data.formats import WRITTEN, open_source, open_writer
 from data.formats.boxes import from_shares, to_shares
 from data.formats.kitti import DONT_CARE
 from data.formats.yolo import format_shares
@@ -48,7 +48,7 @@ def there(source: Path, root: Path, to: str, *more: str) -> Path:
 
 def write(root: Path, to: str, frames: Sequence[Sequence[Annotation]]) -> Path:
     """A data set of these frames, the first half to train."""
-    writer = WRITERS[to](root, ("bus", "traffic light", "50%"))
+    writer = open_writer(root, to, ("bus", "traffic light", "50%"))
     for number, items in enumerate(frames):
         split = "train" if number <= len(frames) // 2 else "val"
         path = writer.image_path(split, f"{number:06d}", ".png")
@@ -192,11 +192,11 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(
 
 def test_scenes_are_drawn_in_every_format(tmp_path: Path) -> None:
     scenes = {}
-    for kind in WRITERS:
+    for kind in WRITTEN:
         words = [str(tmp_path / kind), "--frames", "1", "--val-share", "0", "--workers", "1", "--format", kind]
         assert draw_scenes(words) == 0
         scenes[kind] = content(tmp_path / kind)
         assert open_source(tmp_path / kind).kind == kind
     assert scenes["kitti"] == scenes["yolo"] == scenes["coco"]
     assert list(scenes["kitti"]) == ["train"] and scenes["kitti"]["train"]["000000"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(WRITERS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(WRITTEN)

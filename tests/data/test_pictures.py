@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10, ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from data.annotation import DatasetError
 from data.cache import CacheSpec
-from data.pictures import open_pictures
+from data.pictures import CIFAR, SUFFIXES, open_pictures
 
 
 def write(path: Path, colour: int = 100) -> None:
@@ -34,6 +35,7 @@ def folders(tmp_path: Path) -> Path:
 def test_class_folders_are_read_as_torchvision_reads_them(folders: Path) -> None:
     write(folders / "train" / "bee" / "deeper" / "x.JPEG")
     (folders / "train" / "bee" / "notes.txt").write_text("no picture")
+    assert (IMG_EXTENSIONS, CIFAR10.base_folder) == (SUFFIXES, CIFAR)
     pictures, theirs = open_pictures(folders, "train"), ImageFolder(str(folders / "train"))
     assert list(pictures.classes) == theirs.classes
     names = [pictures.name(index) for index in range(len(pictures.labels))]

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from detector.compare import Row, _read, compare, markdown
+from detector.compare import DetectionJudge
+from training.compare import compare, read
+from training.compare_table import Row, markdown
 from training.config import ConfigError
+
+JUDGES = {"detection": DetectionJudge()}
+
+
+def row(label: str, metrics: dict[str, list[float]], fps: float = 10) -> Row:
+    return Row(label, params=2**20, macs=2**30, fps=fps, minutes=3, metrics=metrics, curves={})
 
 
 def comparison_file(folder: Path, recipe: Path, variants: str) -> Path:
@@ -25,47 +33,52 @@ def test_a_comparison_trains_every_variant_once_and_tabulates(
     variants = "  none: {network: {attention: none}}\n  eca: {network: {attention: eca, placement: all}}\n"
     path = comparison_file(tmp_path, tiny_config, variants)
     folder = tmp_path / "runs" / "mine"
-    assert compare(path, only=["eca"]) == 0  # another process may train the rest
+    assert compare(JUDGES, path, only=["eca"]) == 0  # another process may train the rest
     assert not (folder / "table.md").exists()
     assert sorted(run.name for run in folder.iterdir()) == ["eca-seed0", "eca-seed1"]
-    assert compare(path) == 0
+    assert compare(JUDGES, path) == 0
     table = (folder / "table.md").read_text()
     assert "| none |" in table and "| eca |" in table and "2 seeds" in table
-    assert (folder / "ap_against_fps.png").stat().st_size > 0
+    for name in ("ap_against_fps.png", "curves.png"):
+        assert (folder / name).stat().st_size > 0
     with open(folder / "table.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] == "mAP50"]
+        rows = [line for line in csv.DictReader(file) if line["metric"] == "mAP50"]
     seeds = [("none", "0"), ("none", "1"), ("eca", "0"), ("eca", "1")]
-    assert [(row["variant"], row["seed_index"]) for row in rows] == seeds
+    assert [(line["variant"], line["seed_index"]) for line in rows] == seeds
 
     trained = {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
     assert len(trained) == 4
-    assert compare(path) == 0  # finished runs are kept
+    assert compare(JUDGES, path) == 0  # finished runs are kept
     assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("*/last.pt")}
-    assert compare(path, seeds=[0]) == 0
+    assert compare(JUDGES, path, seeds=[0]) == 0
     table = (folder / "table.md").read_text()
     assert "1 seed:" in table and all("±" not in line for line in table.splitlines()[1:])
 
 
-def test_a_difference_to_plain_is_taken_seed_by_seed(tiny_config: Path, tmp_path: Path) -> None:
-    path = comparison_file(tmp_path, tiny_config, "  none: {}\n  se: {network: {attention: se}}\n")
-    comparison, configs = _read(path, [])
-    plain = Row("none", params=2**20, macs=2**30, fps=10, metrics={"mAP50": [0.10, 0.20]})
-    better = Row("se", params=2**20, macs=2**30, fps=5, metrics={"mAP50": [0.11, 0.21]})
-    table = markdown([plain, better], comparison, configs).splitlines()
-    assert table[-2] == "| none | 15.0 ± 7.1 | - | 1.00 | 1.00 | 10.0 | 1.00 |"
-    assert table[-1] == "| se | 16.0 ± 7.1 | +1.0 ± 0.0 | 1.00 | 1.00 | 5.0 | 0.50 |"
+def test_a_difference_to_plain_is_taken_seed_by_seed() -> None:
+    plain, better = row("none", {"mAP50": [0.10, 0.20]}), row("se", {"mAP50": [0.11, 0.21]}, fps=5)
+    table = markdown(DetectionJudge(), [plain, better], "none", {}, "").splitlines()
+    assert table[-2] == "| none | 15.0 ± 7.1 | - | 1.00 | 1.00 | 10.0 | 1.00 | 3.0 |"
+    assert table[-1] == "| se | 16.0 ± 7.1 | +1.0 ± 0.0 | 1.00 | 1.00 | 5.0 | 0.50 | 3.0 |"
 
 
-def test_the_mean_ap40_is_that_of_kittis_classes_at_moderate(tiny_config: Path, tmp_path: Path) -> None:
-    comparison, configs = _read(comparison_file(tmp_path, tiny_config, "  none: {}\n  se: {}\n"), [])
+def test_a_gain_is_told_as_a_multiple_of_anothers() -> None:
+    scores = {"none": 0.10, "se": 0.12, "emca-se": 0.15, "srm": 0.09, "emca-srm": 0.11}
+    rows = [row(label, {"mAP50": [score]}) for label, score in scores.items()]
+    table = markdown(DetectionJudge(), rows, "none", {"emca-se": "se", "emca-srm": "srm"}, "").splitlines()
+    assert table[2].startswith("| variant | mAP50 | minus none | mAP50: gain over that of | params")
+    told = [line.split(" | ")[3] for line in table[4:]]
+    assert told == ["-", "-", "2.50 x se", "-", "srm gains nothing"]
 
-    def row(label: str, car: list[float], cyclist: list[float]) -> Row:
+
+def test_the_mean_ap40_is_that_of_kittis_classes_at_moderate() -> None:
+    def of(label: str, car: list[float], cyclist: list[float]) -> Row:
         easy = {"AP40_Car_easy": [90.0, 90.0], "AP40_Car_hard": [3.0, 5.0]}
         moderate = {"AP40_Car_moderate": car, "AP40_Cyclist_moderate": cyclist}
-        return Row(label, 2**20, 2**30, 10, {"mAP50": [0.1, 0.1], **easy, **moderate})
+        return row(label, {"mAP50": [0.1, 0.1], **easy, **moderate})
 
-    rows = [row("none", [10.0, 20.0], [20.0, 30.0]), row("se", [14.0, 24.0], [20.0, 40.0])]
-    table = markdown(rows, comparison, configs).splitlines()
+    rows = [of("none", [10.0, 20.0], [20.0, 30.0]), of("se", [14.0, 24.0], [20.0, 40.0])]
+    table = markdown(DetectionJudge(), rows, "none", {}, "").splitlines()
     assert table[-4].startswith("| variant | mAP50 | minus none | mean AP40 | minus none | Car AP40 | Cyclist AP40 |")
     assert "| 20.0 ± 7.1 | - | 90.0 / 15.0 / 4.0 | 0.0 / 25.0 / 0.0 |" in table[-2]
     assert "| 24.5 ± 10.6 | +4.5 ± 3.5 |" in table[-1]  # (17, 32) minus (15, 25): 2 and 7
@@ -82,17 +95,17 @@ def test_a_wrong_comparison_is_refused_before_anything_is_trained(
     tiny_config: Path, tmp_path: Path, variants: str, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
-        compare(comparison_file(tmp_path, tiny_config, variants))
+        compare(JUDGES, comparison_file(tmp_path, tiny_config, variants))
     assert not (tmp_path / "runs").exists()
 
 
 def test_overrides_change_the_recipe_of_every_variant(tiny_config: Path, tmp_path: Path) -> None:
     path = comparison_file(tmp_path, tiny_config, "  none: {network: {attention: none}}\n")
-    _, configs = _read(path, ["optimizer.lr=0.25", "network.attention=se", "train.seed=7"])
+    _, _, configs = read(JUDGES, path, ["optimizer.lr=0.25", "network.attention=se", "train.seed=7"])
     assert [config.optimizer.lr for config in configs.values()] == [0.25, 0.25]
     assert [config.network.attention for config in configs.values()] == ["none", "none"]  # what is compared stays
     assert [config.train.seed for config in configs.values()] == [0, 1]
-    _, of_other_seeds = _read(path, [], [4, 5, 6])
+    _, _, of_other_seeds = read(JUDGES, path, [], [4, 5, 6])
     assert [config.train.seed for config in of_other_seeds.values()] == [4, 5, 6]
     with pytest.raises(ConfigError, match="no variant 'ecs'; there are none"):
-        compare(path, only=["ecs"])
+        compare(JUDGES, path, only=["ecs"])

@@ -40,7 +40,7 @@ def test_empty_files_blank_lines_and_line_ends_of_every_kind(tmp_path):
         (CAR.replace("0.75", "inf"), ["score", "inf"]),
         (CAR.replace(" 0.75", ""), ["16th", "score"]),
         (CAR.replace("60.5", "wide"), ["x2", "wide"]),
-        (CAR.replace("Car", "Spaceship"), ["Spaceship"]),
+        (CAR.replace("Car", "Space/ship"), ["Space/ship"]),
         (CAR + " 1 2", ["18 fields"]),
     ],
 )

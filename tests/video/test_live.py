@@ -80,6 +80,20 @@ def test_frames_of_a_stream_arrive_with_rising_times(journal, stop):
     assert all(a.stamp.pts < b.stamp.pts and a.index < b.index for a, b in pairwise(frames))
 
 
+def test_times_never_go_back_when_the_clock_of_a_stream_is_set_anew(journal, stop):
+    class Camera:
+        where = "gate"
+
+        def pictures(self, timeout, stop):
+            for clock in (0.0, 1.8, 3.0, 3.1):  # the third is too far ahead of its arrival to be believed
+                yield clock, 10.0, picture
+                time.sleep(0.1)
+
+    frames = list(LiveSource(Camera(), "gate", Selection(max_frames=4), patience=1.0).frames(journal, stop))
+    times = [frame.time_s for frame in frames]
+    assert times == sorted(times) and times[-1] == 1.8
+
+
 def test_a_stream_that_stalls_is_connected_again_and_goes_on(journal, stop):
     with serve([jpegs(5, then_hang=True), None, jpegs(200)]) as url:
         frames = list(live(url, patience=3.0, max_frames=20).frames(journal, stop))

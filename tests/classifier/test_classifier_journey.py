@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from coloured_pictures import write_config
 
 from backbones.pretrained import load_pretrained
 from classifier.config import Config
@@ -36,11 +37,17 @@ def door(*words: object, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_it_learns_and_leaves_what_every_run_leaves(tiny_config: Path, tmp_path: Path) -> None:
-    said = door("train.py", tiny_config)
-    assert "resnet18 eca, imagenet stem" in said
-    assert "24 pictures of 3 classes to train, 12 to validate" in said
-    folder = tmp_path / "runs" / "tiny"
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, colours_root: Path) -> tuple[Path, Path]:
+    """(config, run folder) of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = write_config(folder, colours_root)
+    assert Trainer(ClassificationTask(Config.load(config)), folder / "run", World()).run() == 0
+    return config, folder / "run"
+
+
+def test_it_learns_and_leaves_what_every_run_leaves(whole_run: tuple[Path, Path]) -> None:
+    _, folder = whole_run
     for name in ("best.pt", "last.pt", "config.yaml", "losses.png", "accuracy.png", "lr.png"):
         assert (folder / name).stat().st_size > 0, name
     with open(folder / "metrics.csv", newline="") as file:
@@ -54,11 +61,16 @@ def test_it_learns_and_leaves_what_every_run_leaves(tiny_config: Path, tmp_path:
         load_detector(folder / "best.pt")
 
 
+def test_what_is_trained_and_on_what_is_said(whole_run: tuple[Path, Path]) -> None:
+    network, data = ClassificationTask(Config.load(whole_run[0], ["network.stem=small"])).describe()
+    assert network == "resnet18 eca, small stem"
+    assert data == "24 pictures of 3 classes to train, 12 to validate"
+
+
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
-    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole_run: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = Config.load(tiny_config, ["data.crop=resized", "train.validate_every=0"])
-    assert Trainer(ClassificationTask(config), tmp_path / "whole", World()).run() == 0
+    config = Config.load(whole_run[0])
     step, steps = Trainer.step, []
 
     def interrupted(self: Trainer, batches: list) -> dict[str, float]:
@@ -68,11 +80,12 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
         return step(self, batches)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
-    assert train_in(tmp_path / "halves", ClassificationTask(config)) == signal.SIGTERM
+    without_validations = config.override(["train.validate_every=0"])
+    assert train_in(tmp_path / "halves", ClassificationTask(without_validations)) == signal.SIGTERM
     with_workers = config.override(["data.workers=1", "data.cache=none"])
     assert train_in(tmp_path / "halves", ClassificationTask(with_workers)) == 0
     assert steps == list(range(9))
-    one, other = (load_checkpoint(tmp_path / name / "last.pt").model for name in ("whole", "halves"))
+    one, other = (load_checkpoint(folder / "last.pt").model for folder in (whole_run[1], tmp_path / "halves"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -86,10 +99,8 @@ def test_two_processes_validate_as_one(tiny_config: Path, tmp_path: Path) -> Non
     assert alone.validate(network, "fp32", World()).score == pytest.approx(metrics["score"])
 
 
-def test_a_detector_starts_from_a_classifier(tiny_config: Path, tmp_path: Path) -> None:
-    config = Config.load(tiny_config, ["phases.0.epochs=1"])
-    folder = tmp_path / "classifier"
-    assert Trainer(ClassificationTask(config), folder, World()).run() == 0
+def test_a_detector_starts_from_a_classifier(whole_run: tuple[Path, Path], tmp_path: Path) -> None:
+    config, folder = Config.load(whole_run[0]), whole_run[1]
     trained = load_checkpoint(folder / "best.pt").model
 
     backbone = build_detector(NetworkSettings(attention="eca"), 3).backbone
