@@ -7,26 +7,35 @@ import argparse
 import sys
 
 from system.command import Parser, exit_status
+from training.values import check_words
+
+EXAMPLES = """examples:
+  python train.py configs/kitti.yaml data.root=datasets/kitti
+  python train.py configs/kitti.yaml network.attention=se network.placement=all optimizer.lr=0.05
+  python train.py configs/cifar10.yaml network.attention=se network.placement=all
+  python train.py --resume runs/kitti
+  torchrun --nproc-per-node 2 train.py configs/kitti.yaml
+"""
 
 
-def main() -> int:
+def _settings() -> str:
+    """All of them, with their meaning. The models know attention, and so torch, which takes seconds to import."""
     from classifier.config import Config as Classifier
     from detector.config import Config as Detector
     from training.config import settings_help
 
+    return (
+        "\nsettings (name = default, type, meaning):\n" + settings_help(Detector) + "\n\n"
+        "other settings with task: classification in the file:\n" + settings_help(Classifier, beside=Detector)
+    )
+
+
+def main() -> int:
+    asked = not {"-h", "--help"}.isdisjoint(sys.argv)
     parser = Parser(
         description="Train a detector (KITTI's layout, YOLO's or COCO's files) or a classifier (class folders).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=(
-            "examples:\n"
-            "  python train.py configs/kitti.yaml data.root=datasets/kitti\n"
-            "  python train.py configs/kitti.yaml network.attention=se network.placement=all optimizer.lr=0.05\n"
-            "  python train.py configs/cifar10.yaml network.attention=se network.placement=all\n"
-            "  python train.py --resume runs/kitti\n"
-            "  torchrun --nproc-per-node 2 train.py configs/kitti.yaml\n\n"
-            "settings (name = default, type, meaning):\n" + settings_help(Detector) + "\n\n"
-            "other settings with task: classification in the file:\n" + settings_help(Classifier, beside=Detector)
-        ),
+        epilog=EXAMPLES + (_settings() if asked else ""),
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a file of configs/; may be left out with --resume")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that differ")
@@ -38,6 +47,7 @@ def main() -> int:
         arguments.config = None
 
     def work() -> int:
+        check_words(arguments.config, arguments.overrides)  # at once; the rest imports torch
         from classifier.task import ClassificationTask
         from detector.task import DetectionTask
         from training.run import Tasks, train_run

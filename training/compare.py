@@ -23,8 +23,9 @@ from system.command import Parser, exit_status, names
 from system.files import write_text
 from system.names import check_name
 from training.compare_table import Judge, Row, markdown, plot_against_fps, plot_curves, table_csv
-from training.config import ConfigError, RunConfig, config_path, merge, read_yaml
+from training.config import RunConfig
 from training.run import train_in
+from training.values import ConfigError, config_path, merge, read_yaml
 
 WARM_UPS = 3  # rounds that do not count
 Judges = Mapping[str, Judge]  # by the name of their task

@@ -10,11 +10,12 @@ from typing import Any
 from system.files import locked
 from system.names import check_name
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import ConfigError, RunConfig, changed, config_path, read_yaml
+from training.config import RunConfig, changed
 from training.distributed import World, join_world
 from training.precision import pick_device
 from training.task import Task
 from training.trainer import Trainer
+from training.values import ConfigError, config_path, read_yaml
 
 Tasks = Mapping[str, type[Task[Any]]]
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from detector.config import Config
-from training.config import ConfigError, changed, config_path, flatten, settings_table
+from training.config import changed, flatten, settings_table
+from training.values import ConfigError, config_path
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -10,6 +10,7 @@ from small_network import pictures
 
 from data.formats.kitti import Label
 from detector.export import __main__ as export
+from detector.export import convert
 from detector.export.agreement import Difference, ap_before_and_after, compare
 from detector.export.calibration import evenly, network_inputs
 from detector.export.graph import openvino_decoding
@@ -49,9 +50,9 @@ def test_another_size_and_a_fixed_batch_filled_up(weights, tmp_path):
 
 
 def test_a_graph_that_computes_something_else_is_not_kept(weights, exported, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export, "write_onnx", lambda graph, card, batch, path: shutil.copy(exported["onnx"], path))
+    monkeypatch.setattr(convert, "write_onnx", lambda graph, card, batch, path: shutil.copy(exported["onnx"], path))
     wrong = Difference(10, 3.0, 0.2, 1, 3.0, 0.2, close=False)
-    monkeypatch.setattr(export, "compare", lambda *_: wrong)
+    monkeypatch.setattr(convert, "compare", lambda *_: wrong)
     assert door(weights, "--to", "onnx", "--output", tmp_path / "a.onnx") == 2
     assert "does not compute what PyTorch does" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,8 @@ import pytest
 
 from classifier.config import Config as ClassifierConfig
 from detector.config import Config as DetectorConfig
-from training.config import RunConfig, read_yaml
+from training.config import RunConfig
+from training.values import read_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 KINDS: dict[str, type[RunConfig]] = {"detection": DetectorConfig, "classification": ClassifierConfig}
