@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 RUN := .venv/bin/python
-ROOMS := house system backbones data training network inference evaluation export video detector classifier api faults
+ROOMS := house system backbones data training network inference evaluation export video detector classifier insight api faults
 
 .PHONY: demo test test-slow check clean
 

@@ -20,8 +20,8 @@ from typing import Literal
 import cv2
 from tqdm import tqdm
 
-from data.annotation import AUTO, Annotation
-from data.detection import check_box
+from data.annotation import AUTO, Annotation, DatasetError
+from data.detection import inverted
 from data.formats import READ, WRITTEN, Source, Writer, open_source, open_writer
 from data.formats.kitti import CLASSES, DONT_CARE, IMAGE_SUFFIXES
 from data.images import image_size, read_image
@@ -54,7 +54,8 @@ class Converter:
 
     def _annotations(self, frame: str) -> Iterable[Annotation]:
         for number, annotation in enumerate(self.source.annotations(frame), 1):
-            check_box(annotation, f"{self.source.where(frame)}: object {number}")
+            if fault := inverted(annotation):
+                raise DatasetError(f"{self.source.where(frame)}: object {number} {fault}")
             name = self.renamed.get(annotation.name, annotation.name)
             if name:
                 yield replace(annotation, name=name, ignore=annotation.ignore or name == DONT_CARE)

@@ -117,7 +117,8 @@ class DetectionDataset:
         kind_of: dict[tuple[str, bool], int] = {}
         for frame in self.frames:
             for number, annotation in enumerate(self.source.annotations(frame), 1):
-                check_box(annotation, f"{self.source.where(frame)}: object {number}")
+                if fault := inverted(annotation):
+                    raise DatasetError(f"{self.source.where(frame)}: object {number} {fault}")
                 boxes.append(annotation.box)
                 kinds.append(kind_of.setdefault((annotation.name, annotation.ignore), len(kind_of)))
             starts.append(len(boxes))
@@ -171,8 +172,9 @@ def tell_names(dataset: DetectionDataset, where: str, is_kitti_set: bool) -> Non
             objects[spelling] += count
         elif spelling not in wanted.ignored and not region:
             elsewhere[name] += count
-    if not objects and (elsewhere or not wanted.names):
-        mend = "set data.classes=auto, or name what you want of these" if elsewhere else "label objects to learn from"
+    if not objects:
+        looked = f"those of {dataset.frames[0]} are looked for in {dataset.source.where(dataset.frames[0])}"
+        mend = "set data.classes=auto, or name what you want of these" if elsewhere else looked
         lacking = f"{dataset.source.root}: {where} has no object of {_some(wanted.names)}"
         raise DatasetError(f"{lacking}; its labels hold {_counted(elsewhere)}; {mend}")
     if is_kitti_set:
@@ -183,12 +185,12 @@ def tell_names(dataset: DetectionDataset, where: str, is_kitti_set: bool) -> Non
         log.warning("%s: neither in data.classes nor in data.ignore, so background: %s", where, _counted(elsewhere))
 
 
-def check_box(annotation: Annotation, where: str) -> None:
-    """Raises DatasetError for a box that is inverted; `where` opens the message."""
+def inverted(annotation: Annotation) -> str | None:
+    """What to say of an object whose box is inverted, after where it stands; None of a sound one."""
     x1, y1, x2, y2 = annotation.box
-    if x2 < x1 or y2 < y1:
-        found = f"{where} ({annotation.name}) has x1 {x1} x2 {x2} y1 {y1} y2 {y2}"
-        raise DatasetError(f"{found}, expected x1 <= x2 and y1 <= y2")
+    if x1 <= x2 and y1 <= y2:
+        return None
+    return f"({annotation.name}) has x1 {x1} x2 {x2} y1 {y1} y2 {y2}, expected x1 <= x2 and y1 <= y2"
 
 
 def _objects(count: int) -> str:

@@ -49,7 +49,8 @@ class DetectionJudge(Judge):
         }
 
     def cost(self, config: Config, checkpoint: Path) -> tuple[int, int]:
-        spent = cost(config.network, len(load_trained(checkpoint).classes), config.size)
+        trained = load_trained(checkpoint)  # its config says what the file may leave to the data
+        spent = cost(trained.config.network, len(trained.classes), config.size)
         return spent.params, spent.macs
 
     def runner(self, checkpoint: Path) -> Callable[[], object]:

@@ -18,10 +18,10 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from backbones.names import check_name
 from data.settings import Settings
 from system.command import Parser, exit_status, names
 from system.files import write_text
+from system.names import check_name
 from training.compare_table import Judge, Row, markdown, plot_against_fps, plot_curves, table_csv
 from training.config import ConfigError, RunConfig, config_path, merge, read_yaml
 from training.run import train_in

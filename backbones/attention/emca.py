@@ -139,13 +139,17 @@ class Emca(nn.Module):
         self.residual_gate = residual_gate
         self.spatial = spatial
 
-    def forward(self, residual: Tensor, shortcut: Tensor, taps: Taps) -> Tensor:
-        own = self.excitation.squeeze(residual)
-        gate = self.excitation.excite(own if self.mab is None else self._aggregate([*taps, own]))
+    def gate(self, squeezed: Tensor, taps: Taps) -> Tensor:
+        """What `excitation.squeeze` gave of this block, and the taps -> z [B, C]. Leaves in `taps` what is read on."""
+        vectors = squeezed if self.mab is None else self._aggregate([*taps, squeezed])
         if not self.keeps_taps:
             taps.clear()
         if self.is_tapped:
-            taps.append(own)
+            taps.append(squeezed)
+        return self.excitation.excite(vectors)
+
+    def forward(self, residual: Tensor, shortcut: Tensor, taps: Taps) -> Tensor:
+        gate = self.gate(self.excitation.squeeze(residual), taps)
         gate = 1 + gate if self.residual_gate else gate
         if self.spatial is None:
             return add_scaled(shortcut, residual, gate)

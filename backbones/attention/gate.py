@@ -48,8 +48,12 @@ class ChannelGate(nn.Module):
         """What `squeeze` gave -> the gate [B, C]."""
         raise NotImplementedError
 
+    def gate(self, squeezed: Tensor, taps: Taps) -> Tensor:
+        """What `squeeze` gave -> the gate [B, C], in its place in the network; this one reads no taps."""
+        return self.excite(squeezed)
+
     def forward(self, residual: Tensor, shortcut: Tensor, taps: Taps) -> Tensor:
-        return add_scaled(shortcut, residual, self.excite(self.squeeze(residual)))
+        return add_scaled(shortcut, residual, self.gate(self.squeeze(residual), taps))
 
 
 class SigmoidGate(ChannelGate):

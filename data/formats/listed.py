@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +15,7 @@ from data.annotation import Annotation, ClassSet, DatasetError, Problem
 from data.formats.classes import class_set_among
 from data.images import ImageError, image_size
 
+log = logging.getLogger(__name__)
 PROBED = 20  # images looked for, to find the folder they lie in
 _ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
@@ -44,6 +46,10 @@ class ListedSource(ABC):
 
     def __init__(self, root: str | Path) -> None:
         self.root, self._files = self.find(Path(root))
+        if not self._files:
+            raise DatasetError(
+                f"{root}: no file of the format {self.kind} in it; see docs/data.md where it is looked for"
+            )
         self._listings: dict[str, Listing] = {}
         self._frames: dict[str, tuple[Listing, Picture]] = {}
         self._folders: dict[Path, Path] = {}
@@ -104,8 +110,8 @@ class ListedSource(ABC):
     def problems(self, split: str) -> Iterator[Problem]:
         """What is wrong with the file of a split and with the annotations in it."""
         listing = self._listing(self._named(split))
-        yield from listing.problems
         file = str(listing.path.relative_to(self.root))
+        yield from (replace(problem, file=file) for problem in listing.problems)
         for picture in listing.pictures.values():
             seen = _size_of(self._folders[listing.path] / picture.file)
             if picture.size and seen and seen != picture.size:
@@ -129,6 +135,8 @@ class ListedSource(ABC):
         if name not in self._listings:
             path = self._files[name]
             listing = self._listings[name] = self.read(path)
+            if found := listing.problems:
+                log.warning("%s: %s (%d such; data.doctor lists them)", path, found[0].message, len(found))
             probes = [picture.file for picture in listing.pictures.values()][:PROBED]
             folders = self.image_folders(path, name)
             self._folders[path] = max(folders, key=lambda folder: sum((folder / file).is_file() for file in probes))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from backbones.pruned import check_pruned
 from data.annotation import AUTO
 from data.settings import Settings
 from training.settings import BackboneSettings
@@ -29,6 +30,19 @@ class NetworkSettings(BackboneSettings):
         description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32; "
         "auto: found in the training split when a run starts",
     )
+
+    pruned: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="channels cut from a block's residual branch, {layer4.0: [3, 17]}: python -m insight.prune",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_pruned(self) -> NetworkSettings:
+        if self.pruned and self.pretrained:
+            raise ValueError("pretrained weights are of a whole backbone: start a pruned one with train.start instead")
+        if self.pruned:
+            check_pruned(self.arch, self.attention_spec, self.pruned)
+        return self
 
     @property
     def anchor_sizes(self) -> Anchors:

@@ -236,10 +236,13 @@ def test_a_bad_coco_file_is_told(coco_root: Path, damage: Callable[[Path], None]
     assert str(error.value).startswith(str(path)) and found in str(error.value) and "\n" not in str(error.value)
 
 
-def test_the_doctor_counts_what_is_odd_in_coco(coco_root: Path) -> None:
+def test_the_doctor_counts_what_is_odd_in_coco(coco_root: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert doctor.examine(coco_root, 1).problems == []
     path = coco_root / "annotations/instances_train2017.json"
     damaged("annotations", 0, image_id=999)(path)
+    with caplog.at_level(logging.WARNING):
+        assert len(DetectionDataset(coco_root, "train").annotations("000000000100")) == 2  # of three
+    assert "annotation 1 names image 999, which is not listed; it is left out (1 such" in caplog.text
     damaged("annotations", 3, category_id=5)(path)
     damaged("images", 1, width=256)(path)
     (coco_root / "val2017/000000000100.jpg").unlink()
@@ -327,6 +330,14 @@ def test_names_that_may_not_be_meant_are_told_once_and_counted(
         open_dataset(settings.model_copy(update={"classes": ("lorry",), "ignore": ()}), "train", training=True)
     with pytest.raises(DatasetError, match=r"no object of Car, Van"):
         open_dataset(settings.model_copy(update={"classes": "kitti8", "ignore": ()}), "train", training=True)
+
+
+def test_labels_that_are_nowhere_to_be_found_are_told(yolo_root: Path) -> None:
+    (yolo_root / "train/labels").rename(yolo_root / "train/txt")
+    with pytest.raises(
+        DatasetError, match=r"its labels hold nothing; those of \w+.* are looked for in .*train/labels/"
+    ):
+        open_dataset(DataSettings(root=str(yolo_root), classes=("bus",)), "train", training=True)
 
 
 @pytest.mark.parametrize("make", [roboflow, coco])

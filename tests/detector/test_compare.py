@@ -29,6 +29,7 @@ def test_a_comparison_trains_every_variant_once_and_tabulates(
     tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = tiny_config.read_text().replace("{size: [64, 128], epochs: 2, batch_size: 2}", "{size: 64, epochs: 1}")
+    text = text.replace("classes: [Car, Pedestrian]", "classes: auto")
     tiny_config.write_text(text.replace("epochs: 1}", "epochs: 1, batch_size: 2}"))
     variants = "  none: {network: {attention: none}}\n  eca: {network: {attention: eca, placement: all}}\n"
     path = comparison_file(tmp_path, tiny_config, variants)

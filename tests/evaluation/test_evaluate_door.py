@@ -42,6 +42,19 @@ def test_results_are_scored_with_a_table_and_json(small, tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["numbers.json"]
 
 
+def test_results_of_other_classes_are_scored(tmp_path):
+    line = "traffic%20light 0.00 0 -10 10.00 20.00 60.00 50.00 -1 -1 -1 -1000 -1000 -1000 -10"
+    for folder, score in (("label_2", ""), ("results", " 0.9")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text(f"{line}{score}\n{line.replace('traffic%20light', 'Car')}{score}\n")
+    numbers = json.loads(
+        run("--labels", tmp_path / "label_2", "--detections", tmp_path / "results", "--json", "-").stdout
+    )
+    assert numbers["classes"] == ["Car", "traffic light"]
+    assert numbers["coco"]["per_class"]["traffic light"]["AP"] == pytest.approx(1)
+    assert list(numbers["kitti"]) == ["Car"]
+
+
 def test_json_on_standard_output_comes_alone(small):
     ended = run("--labels", small.labels, "--detections", small.detections, "--json", "-")
     assert ended.returncode == 0

@@ -285,9 +285,8 @@ def fuzz(name: str, tries: int, seed: int, folder: Path) -> Counter[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """FFmpeg and OpenCV write about damage too; nobody needs that here."""
+    """OpenCV writes about damage too; nobody needs that here."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    av.logging.set_level(av.logging.PANIC)
     try:
         yield
     finally:

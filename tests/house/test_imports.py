@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("system", "backbones", "data", "training", "detector", "classifier")
+ROOMS = ("system", "backbones", "data", "training", "detector", "classifier", "insight")
 STANDS_ON = {
     "system": set(),
     "backbones": {"system"},
@@ -18,6 +18,7 @@ STANDS_ON = {
     "training": {"system", "backbones", "data"},
     "detector": {"system", "backbones", "data", "training"},
     "classifier": {"system", "backbones", "data", "training"},
+    "insight": {"system", "backbones", "data", "training", "detector", "classifier"},
 }
 # Within the detector, each on those before it.
 DETECTOR = ("network", "config", "inference", "video", "api", "evaluation", "export", "task", "compare")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-from fakes import BrightSpot  # noqa: E402
+import detect  # noqa: E402 - before fakes: OpenCV wants to be loaded before PyAV, see detector/video/__init__.py
 
-import detect  # noqa: E402
+# isort: split
+from fakes import BrightSpot  # noqa: E402
 
 if __name__ == "__main__":
     detect._load = lambda args: (BrightSpot(float(sys.argv[1])), 1)

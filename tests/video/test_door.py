@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -185,6 +186,22 @@ def test_two_processes_of_torchrun_share_the_sources_and_join_their_outputs(tmp_
     summary = json.loads((output / "summary.json").read_text())
     assert summary["frames"] == 18 and list(summary["failed"]) == ["in/z.mp4"] and summary["detections"] == {"Car": 18}
     assert len(decode(output / "video/y.mp4")[0]) == 6
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb, a screen that nobody sees")
+def test_a_window_opens_and_closes_and_everything_is_saved_beside_it(tmp_path):
+    make_video(tmp_path / "clip.mp4", frames=10)
+    ours, theirs = os.pipe()
+    screen = subprocess.Popen(["Xvfb", "-displayfd", str(theirs)], pass_fds=[theirs], stderr=subprocess.DEVNULL)
+    try:
+        place = {"DISPLAY": f":{os.read(ours, 20).decode().strip()}", "QT_LOGGING_RULES": "*=false"}
+        process = start("clip.mp4", "--show", "--output", "out", cwd=tmp_path, env=place)
+        out, err = process.communicate(timeout=60)
+    finally:
+        screen.terminate()
+        screen.wait()
+    assert process.returncode == 0 and "10 in" in out, err
+    assert len(decode(tmp_path / "out/video/clip.mp4")[0]) == 10
 
 
 @pytest.mark.slow
