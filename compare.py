@@ -14,7 +14,7 @@ def main() -> int:
     # A recipe without a `task:` is of the first.
     judges: Judges = {"detection": DetectionJudge(), "classification": ClassificationJudge()}
     about = "Train several variants, of a detector or of a classifier, by one recipe, into one table."
-    return command(judges, "compare.py", about, "configs/compare-kitti.yaml or configs/compare-cifar10.yaml")
+    return command(judges, None, about, "configs/compare-kitti.yaml or configs/compare-cifar10.yaml")
 
 
 if __name__ == "__main__":

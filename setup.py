@@ -1,7 +1,7 @@
 """What goes into the wheel; the rest of its description stands in pyproject.toml.
 
 The rooms keep their names, as the code imports them by these. The doors go into a package of their own, with what lies
-beside them: `train`, `evaluate` and `detect` would be in the way of other packages (one on PyPI is called evaluate).
+beside them: `train`, `evaluate` and so on would be in the way of other packages (one on PyPI is called evaluate).
 """
 
 from pathlib import Path

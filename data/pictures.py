@@ -18,6 +18,7 @@ from data.cache import CacheSpec
 from data.images import read_image
 
 ANNOTATIONS = "val_annotations.txt"
+WORDS = "words.txt"
 CIFAR = "cifar-10-batches-py"
 CIFAR_SPLITS = ("train", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
@@ -103,6 +104,14 @@ def open_pictures(
     files = _listed(folder) if (folder / ANNOTATIONS).is_file() else _by_folder(root, split)
     _check_classes(tuple(files), classes or tuple(files), folder, allow_missing)
     return PictureFiles(files, classes or tuple(files), root, cache)
+
+
+def titles(root: str | Path, classes: Sequence[str]) -> dict[str, str]:
+    """Classes and what people call them, where ROOT/words.txt says it of WordNet's ids: `n01443537 goldfish`."""
+    file = next((path for path in (Path(root) / WORDS, Path(root) / INNER / WORDS) if path.is_file()), None)
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file else []
+    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    return {name: f"{name} {words[name].split(',')[0]}" if name in words else name for name in classes}
 
 
 def _by_folder(root: Path, split: str) -> dict[str, list[Path]]:

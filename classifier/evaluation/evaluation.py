@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,15 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Verdicts on a split, and images a second of the whole way from files to verdicts."""
+    """Verdicts on a split, images a second of the whole way from files to verdicts, what people call the classes."""
 
     classes: tuple[str, ...]
     verdicts: Verdicts
     images_per_s: float
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, name: str) -> str:
+        return self.titles.get(name, name)
 
     def by_class(self) -> list[OfClass]:
         """In the order of the classes; those without pictures are left out."""
@@ -84,10 +89,13 @@ class Evaluation:
             f"top-1 {verdicts.top(1):.2f} %   top-5 {verdicts.top(5):.2f} %   loss {verdicts.loss:.3f}",
             "",
             f"{'the worst classes':24} {'images':>7} {'top-1':>7} {'top-5':>7}",
-            *(f"{row.name[:24]:24} {row.images:>7} {row.top1:>7.2f} {row.top5:>7.2f}" for row in rows),
+            *(f"{self.title(row.name)[:24]:24} {row.images:>7} {row.top1:>7.2f} {row.top5:>7.2f}" for row in rows),
         ]
         confusions = self.confusions()[:SHOWN]
         if confusions:
             lines += ["", "the most frequent confusions"]
-            lines += [f"{row.true[:24]:24} named {row.said[:24]:24} {row.images:>7}" for row in confusions]
+            lines += [
+                f"{self.title(row.true)[:24]:24} named {self.title(row.said)[:24]:24} {row.images:>7}"
+                for row in confusions
+            ]
         return "\n".join(lines)

@@ -33,7 +33,7 @@ def write_report(folder: Path, evaluation: Evaluation, pictures: Pictures) -> Pa
     shown = most_confused(verdicts, len(classes))
     counts = verdicts.confusion(len(classes))[np.ix_(shown, shown)]
     drawings = {
-        "confusion": _confusion(counts, [classes[label] for label in shown]),
+        "confusion": _confusion(counts, [evaluation.title(classes[label]) for label in shown]),
         "sureness": _sureness(verdicts),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,12 +94,13 @@ def _cards(evaluation: Evaluation) -> str:
 
 def _class_table(evaluation: Evaluation) -> str:
     rows = sorted(evaluation.by_class(), key=lambda row: row.top1)
-    cells = [(row.name, str(row.images), f"{row.top1:.2f}", f"{row.top5:.2f}") for row in rows]
+    cells = [(evaluation.title(row.name), str(row.images), f"{row.top1:.2f}", f"{row.top5:.2f}") for row in rows]
     return table(("", "pictures", "top-1", "top-5"), cells)
 
 
 def _confusion_table(evaluation: Evaluation) -> str:
-    rows = [(row.true, row.said, str(row.images)) for row in evaluation.confusions()[:CONFUSIONS]]
+    title = evaluation.title
+    rows = [(title(row.true), title(row.said), str(row.images)) for row in evaluation.confusions()[:CONFUSIONS]]
     return table(("true class", "named", "pictures"), rows) if rows else "<p>Nothing was wrong.</p>"
 
 
@@ -129,8 +130,9 @@ def _sureness(verdicts: Verdicts) -> Drawing:
 
 
 def _mistake(evaluation: Evaluation, pictures: Pictures, row: int, image: np.ndarray | None) -> str:
-    verdicts, classes = evaluation.verdicts, evaluation.classes
-    text = f"{classes[verdicts.said[row]]} {verdicts.sure[row]:.2f}: is {classes[verdicts.labels[row]]}"
+    verdicts = evaluation.verdicts
+    said, true = (evaluation.title(evaluation.classes[label[row]]) for label in (verdicts.said, verdicts.labels))
+    text = f"{said} {verdicts.sure[row]:.2f}: is {true}"
     return figure(image, text, pictures.name(row), "cannot be read")
 
 

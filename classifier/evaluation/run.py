@@ -14,7 +14,7 @@ from classifier.evaluation.evaluation import Evaluation
 from classifier.evaluation.report import write_report
 from classifier.evaluation.verdicts import judge
 from classifier.trained import load_trained
-from data.pictures import open_pictures
+from data.pictures import open_pictures, titles
 from system.files import write_text
 from training.distributed import World
 from training.precision import pick_device, pick_precision
@@ -52,7 +52,7 @@ def score_classifier(weights: Path, options: Options) -> None:
         network, pictures, data, trained.config.size, precision, world, options.batch_size, title="pictures"
     )
     speed = len(verdicts) / (time.perf_counter() - started)
-    evaluation = Evaluation(trained.classes, verdicts, speed)
+    evaluation = Evaluation(trained.classes, verdicts, speed, titles(options.root, trained.classes))
     if options.report:
         print(f"note: the report is {write_report(options.report, evaluation, pictures)}", file=sys.stderr)
     text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False)

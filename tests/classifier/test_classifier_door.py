@@ -67,6 +67,16 @@ def test_the_split_is_a_folder_and_the_default_the_one_validated_on(
     assert capsys.readouterr().out.startswith("24 pictures of 3 classes")
 
 
+def test_classes_are_shown_with_their_words_where_the_data_has_them(
+    weights: Path, colours_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(colours_root, tmp_path / "words")
+    (root / "words.txt").write_text("blue\tsky\n")
+    assert score("--weights", weights, "--data", root, "--json", tmp_path / "scores.json") == 0
+    assert "blue sky" in capsys.readouterr().out
+    assert set(json.loads((tmp_path / "scores.json").read_text())["classes"]) == set(NAMES)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 
 from data.batches import BatchSampler
 from data.classification import judged, make_picture_loader, random_part, resized, vary
+from data.images import ImageError
 from data.settings import PictureSettings
 
 RESIZED, PADDED = PictureSettings(crop="resized"), PictureSettings(crop="padded", padding=4)
@@ -107,3 +108,17 @@ def test_the_bytes_of_a_batch_depend_on_seed_and_epoch_not_on_the_workers(crop: 
     first = {name: image for batch in alone for name, image in zip(batch.ids, batch.images, strict=True)}
     second = {name: image for batch in later for name, image in zip(batch.ids, batch.images, strict=True)}
     assert not all(torch.equal(first[name], second[name]) for name in first)
+
+
+class OneIsBroken(Two):
+    def read(self, index: int) -> np.ndarray:
+        if index == 4:
+            raise ImageError("train/a/4.png: not an image that can be decoded")
+        return super().read(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_cannot_be_read_ends_the_work_and_is_named(workers: int) -> None:
+    settings = PictureSettings(workers=workers)
+    with pytest.raises(ImageError, match=r"^train/a/4\.png: not an image that can be decoded$"):
+        list(make_picture_loader(OneIsBroken(), BatchSampler(6, 2, (32, 32)), settings, training=False))

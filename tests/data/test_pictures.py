@@ -15,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from data.annotation import DatasetError
 from data.cache import CacheSpec
-from data.pictures import CIFAR, SUFFIXES, open_pictures
+from data.pictures import CIFAR, SUFFIXES, open_pictures, titles
 
 
 def write(path: Path, colour: int = 100) -> None:
@@ -74,6 +74,12 @@ def test_tiny_imagenets_layout(tmp_path: Path) -> None:
     (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\n")
     with pytest.raises(DatasetError, match=r"val_annotations\.txt:1: 'val_0\.JPEG'; expected a file name and its cl"):
         open_pictures(root, "val")
+
+
+def test_ids_of_wordnet_get_their_first_word(tmp_path: Path) -> None:
+    assert titles(tmp_path, ("n01", "n02")) == {"n01": "n01", "n02": "n02"}
+    (tmp_path / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn03\tnewt\n")
+    assert titles(tmp_path, ("n01", "n02")) == {"n01": "n01 goldfish", "n02": "n02"}
 
 
 def packed_cifar(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import compare
 import detect
 import evaluate
 import train
@@ -22,7 +23,7 @@ PIP = ["-m", "pip", "--disable-pip-version-check"]
 
 def test_every_door_says_its_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(sys, "argv", ["door.py", "--version"])
-    for door in (train, evaluate, detect):
+    for door in (train, evaluate, detect, compare):
         with pytest.raises(SystemExit) as ended:
             door.main()
         assert ended.value.code == 0
@@ -83,7 +84,7 @@ def test_the_wheel_holds_what_the_program_reads_and_no_vague_modules(wheel: Path
     top = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert top == {"kitti_attention_detector"} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
     doors = {name for name in names if re.fullmatch(r"kitti_attention_detector/\w+\.py", name)}
-    assert {Path(name).stem for name in doors} == {"train", "evaluate", "detect"}
+    assert {Path(name).stem for name in doors} == {"train", "evaluate", "detect", "compare"}
     tracked = subprocess.run(["git", "ls-files", *top, "configs"], cwd=ROOT, capture_output=True, text=True).stdout
     for name in tracked.split():
         assert (f"kitti_attention_detector/{name}" if name.startswith("configs/") else name) in names
