@@ -259,7 +259,11 @@ def video(rng: random.Random, folder: Path) -> str:
     said = io.StringIO()
     with redirect_stderr(said), redirect_stdout(io.StringIO()):
         options = Options((str(bad),), folder / "out", saves=())
-        status = run(options, lambda: (Silent(), 1), threading.Event())
+        try:
+            status = run(options, lambda: (Silent(), 1), threading.Event())
+        except ValueError as error:  # the only source, and told before a network is loaded
+            assert str(error).startswith(f"{bad}: "), error
+            return "refused"
     assert status == 0 or f"skipped: {bad}: " in said.getvalue(), said.getvalue()
     return f"status {status}" + (", warned" if "warning: " in said.getvalue() else "")
 
