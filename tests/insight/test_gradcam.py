@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from small_detector import awake
 from torch import nn
 
+from data.annotation import Annotation
 from data.resize import fit
 from insight import gradcam
 from insight.maps import Watch, channel_weights, class_map, normalised, on_picture
@@ -132,13 +134,27 @@ def test_deletion_and_insertion_by_hand() -> None:
 
 
 def test_the_command(weights: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [str(weights), "--data", str(root), "--max", "1", "--conf", "0.3", "--output", str(tmp_path), "--json", "-"]
+    words = [
+        str(weights),
+        "--data",
+        str(root),
+        "--max",
+        "1",
+        "--conf",
+        "0.3",
+        "--classes",
+        "Pedestrian",
+        "--output",
+        str(tmp_path),
+        "--json",
+        "-",
+    ]
     assert gradcam.main(words) == 0
     report = json.loads(capsys.readouterr().out)
     found = report["networks"]["emca"]["found"]
     assert report["pictures"] == 1 and found > 0
     with np.load(tmp_path / "maps/emca/000002.npz") as maps:
-        assert maps["maps"].shape == (found, 60, 120) and set(maps["class_names"]) <= {"Car", "Pedestrian"}
+        assert maps["maps"].shape == (found, 60, 120) and set(maps["class_names"]) == {"Pedestrian"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gradcam-dark.png", "gradcam-light.png", "maps"]
 
 
@@ -158,6 +174,21 @@ def test_wrong_words_take_one_line(
     assert gradcam.main([real.get(word, word) for word in words]) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+def test_a_map_is_judged_where_the_object_is_annotated() -> None:
+    subject = Subject(awake(), "emca", "cpu")
+    image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
+    explained = gradcam.explain(subject, image, "level", ("Car",), 0.3, 0.45)
+    areas = [np.prod(finding.box[2:] - finding.box[:2]) for finding in explained.findings]
+    largest = slice(at := int(np.argmax(areas)), at + 1)
+    one = replace(explained, findings=explained.findings[largest], each=explained.each[largest])
+    box = tuple(one.findings[0].box.tolist())
+    (row,) = gradcam.measure(subject, image, one, [Annotation("Car", box)])
+    assert row["energy by chance"] == pytest.approx(max(areas) / 7200, rel=0.2)
+    assert 0 <= row["deletion"] <= 1 and 0 <= row["energy"] <= 1
+    other = [Annotation("Pedestrian", box), Annotation("Car", box, ignore=True), Annotation("Car", (0, 0, 1, 1))]
+    assert gradcam.measure(subject, image, one, other) == []
 
 
 def test_names_are_short_and_differ() -> None:
