@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detector.inference.thresholds import Thresholds, thresholds
-from detector.inference.weights import default_weights, weights_argument, weights_path
+from detector.inference.weights import default_weights, weights_argument
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run
@@ -93,7 +93,7 @@ def _load(args: argparse.Namespace) -> tuple[Detector, int]:
     weights = args.weights
     if weights is None:
         name = default_weights(args.device)
-        weights = weights_path(name)
+        weights = Path(name)
         print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
     limits = replace(args.conf, only=args.classes)
     predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads)

@@ -23,7 +23,6 @@ from data.images import decode_image, read_image
 from detector.inference.detections import Detections
 from detector.inference.predictor import Predictor
 from detector.inference.thresholds import Thresholds
-from detector.inference.weights import weights_path
 from detector.video.frames import Frame, Selection, SourceError
 from detector.video.journal import Journal
 from detector.video.sources import VIDEO_SUFFIXES, find_items, open_sources
@@ -56,7 +55,7 @@ class Detector:
     ) -> None:
         only = (classes,) if isinstance(classes, str) else tuple(classes)
         limits = Thresholds(named=conf, only=only) if isinstance(conf, Mapping) else Thresholds(conf, only=only)
-        self._predictor = Predictor(weights_path(weights), device, precision, limits, iou, threads)
+        self._predictor = Predictor(weights, device, precision, limits, iou, threads)
 
     @property
     def classes(self) -> tuple[str, ...]:

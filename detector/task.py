@@ -21,7 +21,6 @@ from data.images import image_size
 from detector.config import Config
 from detector.evaluation.validation import validate
 from detector.inference.trained import about, load_trained
-from detector.inference.weights import weights_path
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
 from detector.network.start import start_from
@@ -115,7 +114,7 @@ class DetectionTask(Task[Config]):
         return line
 
     def _start_from(self, network: DetectionModel, source: str) -> str:
-        trained = load_trained(weights_path(source))
+        trained = load_trained(source)
         arch, there = self.config.network.arch, trained.config.network.arch
         if arch != there:
             raise WeightsError(

@@ -39,6 +39,12 @@ class RunConfig(Settings):
         """The input size (height, width) that is validated and deployed: the last phase's."""
         return self.phases[-1].height_width
 
+    def at_size(self, size: tuple[int, int]) -> Self:
+        """The same, deployed at another input size."""
+        return self.model_copy(
+            update={"phases": (*self.phases[:-1], self.phases[-1].model_copy(update={"size": size}))}
+        )
+
     @property
     def epochs(self) -> int:
         return sum(phase.epochs for phase in self.phases)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from detector.inference.weights import FOLDER, WeightsError, weights_argument
+from detector.inference.weights import SHIPPED, WeightsError, is_checkpoint, weights_argument
 from system.command import Parser, exit_status
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before anything is loaded."""
-    if args.weights.suffix != ".pt":
+    if not is_checkpoint(args.weights):
         raise WeightsError(f"{args.weights}: only a .pt checkpoint can be exported")
     needed = NEEDS[args.to] + (("nncf",) if (args.to, args.precision) == ("openvino", "int8") else ())
     missing = [package for package in needed if find_spec(package) is None]
@@ -70,17 +70,16 @@ def _check(args: argparse.Namespace) -> None:
     if args.size and (len(args.size) > 2 or any(side < 32 or side % 32 for side in args.size)):
         wanted = " ".join(map(str, args.size))
         raise WeightsError(f"--size {wanted}: give height and width, or one side, in multiples of 32")
-    if not args.weights.is_file():
+    if str(args.weights) not in SHIPPED and not args.weights.is_file():
         raise WeightsError(f"{args.weights}: no such checkpoint; train.py writes runs/<name>/best.pt and last.pt")
 
 
 def _output(args: argparse.Namespace) -> Path:
     """W.onnx or W.xml; with the precision in the name where it is not fp32, so that they can lie side by side.
-    Beside W; of a shipped model in the working folder, for the shipped ones lie where the program lies.
+    Beside W; of a shipped model in the working folder.
     """
     tag = "" if args.precision == "fp32" else f"-{args.precision}"
-    folder = Path() if args.weights.parent == FOLDER else args.weights.parent
-    output: Path = args.output or folder / f"{args.weights.stem}{tag}{SUFFIX[args.to]}"
+    output: Path = args.output or args.weights.parent / f"{args.weights.stem}{tag}{SUFFIX[args.to]}"
     if output.suffix != SUFFIX[args.to]:
         raise WeightsError(f"--output {output}: a file made with --to {args.to} must end in {SUFFIX[args.to]}")
     return output

@@ -16,7 +16,7 @@ from data.resize import Geometry
 from detector.inference.cores import thread_count
 from detector.inference.detections import Detections
 from detector.inference.thresholds import Threshold
-from detector.inference.weights import WeightsError
+from detector.inference.weights import WeightsError, is_checkpoint
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
@@ -50,9 +50,9 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
     path = Path(weights)
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-    if path.suffix not in (".pt", ".onnx", ".xml"):
+    if not is_checkpoint(path) and path.suffix not in (".onnx", ".xml"):
         raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO)")
-    if path.suffix == ".pt":
+    if is_checkpoint(path):
         from detector.inference.pytorch import open_checkpoint  # late: torch takes seconds
 
         return open_checkpoint(path, device, precision, threads)

@@ -13,6 +13,7 @@ from backbones.pixels import MEAN, STD
 from data.annotation import check_class_names
 from detector.config import Config
 from detector.inference.card import check_size
+from detector.inference.weights import SHIPPED
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
@@ -57,13 +58,16 @@ def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def load_trained(path: str | Path) -> Trained:
-    """Raises CheckpointError for a file that is no checkpoint of a detector."""
-    checkpoint = load_checkpoint(path)
+    """A file, or a shipped model by its name. Raises CheckpointError for a file that is no checkpoint of a detector."""
+    shipped = SHIPPED.get(str(path))
+    checkpoint = load_checkpoint(shipped.path() if shipped else path)
     if checkpoint.task != "detection":
         mend = f"python evaluate.py --weights {path} --data ROOT scores it"
         raise CheckpointError(f"{path}: of the task {checkpoint.task!r}, which finds no objects; {mend}")
     try:
         config = Config.restore(checkpoint.config, where=f"{path}: config")
+        if shipped:
+            config = config.at_size(shipped.size)
         check_size(config.size)
         classes = check_class_names(checkpoint.about["classes"], "classes")
         return Trained(config, classes, checkpoint.model, str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,33 +17,33 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
+    """A model that comes with the project: weights, and the input size (height, width) to run them at."""
+
     about: str
+    size: tuple[int, int]
+    file: str
     sha256: str
 
-    def path(self, name: str) -> Path:
+    def path(self) -> Path:
         """The file, once it is found to be the one that was meant."""
-        path = FOLDER / f"{name}.pt"
+        path = FOLDER / self.file
         if not path.is_file():
-            raise WeightsError(
-                f"{path}: the model {name!r} is not there; get it with the repository: git checkout weights"
-            )
+            raise WeightsError(f"{path}: this shipped model is not there; get it again: git checkout weights")
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
             raise WeightsError(f"{path}: damaged or replaced (its sha256 differs); get it again: git checkout weights")
         return path
 
 
+_KITTI = ("kitti.pt", "dad21c4a9a459ab6928f3bc6fa89cdc559bfe89de5f4b52863589b41239bff53")
 SHIPPED = {
-    "kitti": Shipped(
-        "accurate: 832 x 256, for GPUs and patience", "dad21c4a9a459ab6928f3bc6fa89cdc559bfe89de5f4b52863589b41239bff53"
-    ),
-    "kitti-light": Shipped("fast: 512 x 160, real time on two cores", ""),
+    "kitti": Shipped("accurate: 832 x 256 pixels", (256, 832), *_KITTI),
+    "kitti-light": Shipped("fast: the same weights at 512 x 160 pixels, real time on two cores", (160, 512), *_KITTI),
 }
 
 
-def weights_path(text: str | Path) -> Path:
-    """The file that `text` means: the name of a shipped model, or a path, which is left as it is."""
-    model = SHIPPED.get(str(text))
-    return model.path(str(text)) if model else Path(text)
+def is_checkpoint(weights: Path) -> bool:
+    """Whether PyTorch runs it: a .pt, or the name of a shipped model."""
+    return weights.suffix == ".pt" or str(weights) in SHIPPED
 
 
 def weights_argument(text: str) -> Path:
@@ -53,10 +52,7 @@ def weights_argument(text: str) -> Path:
         print("\n".join(f"{name:12} {model.about}" for name, model in SHIPPED.items()))
         print(f"{FOLDER / 'README.md'} says what they reach, on what they were trained, and their licence.")
         raise SystemExit(0)
-    try:
-        return weights_path(text)
-    except WeightsError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None
+    return Path(text)
 
 
 def default_weights(device: str) -> str:
