@@ -69,7 +69,10 @@ def make_scenes(
     in_val = [int((index + 1) * val_share) > int(index * val_share) for index in range(frames)]
     for split, wanted in (("train", False), ("val", True)):
         chosen = [name for name, val in zip(names, in_val, strict=True) if val is wanted]
-        write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in chosen))
+        if chosen:
+            write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in chosen))
+        else:  # no list says nothing, an empty one is a mistake
+            (lists / f"{split}.txt").unlink(missing_ok=True)
     return root
 
 

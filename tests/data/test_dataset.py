@@ -97,7 +97,7 @@ def test_a_folder_that_is_no_data_set_is_told(tmp_path: Path) -> None:
         DetectionDataset(tmp_path, "train")
     root = make_dataset(tmp_path, frames=1)
     (root / "ImageSets/train.txt").write_text("")
-    with pytest.raises(DatasetError, match="no frames"):
+    with pytest.raises(DatasetError, match="the list is empty"):
         DetectionDataset(root, "train")
 
 

@@ -12,6 +12,7 @@ from training.distributed import World
 
 ROOT = Path(__file__).parents[2]
 TWO = """
+import sys
 import torch
 from training.distributed import IN_STEP, World
 world = World.from_environment(torch.device("cpu"))
@@ -23,7 +24,7 @@ except OSError as error:
 def asked():
     assert world.is_main
     return "main's"
-print(
+values = (
     world.mean(torch.tensor([1.0 + world.rank])).item(),
     world.any(world.rank == 1),
     world.any(False),
@@ -32,6 +33,7 @@ print(
     world.main_does(asked),
     told,
 )
+sys.stdout.write(" ".join(map(str, values)) + "\\n")  # in one piece: torchrun's processes share the pipe, unbuffered
 world.leave()
 """
 
