@@ -98,7 +98,7 @@ def test_a_runtime_that_is_not_installed(exported, kind, package, monkeypatch):
 
     def without(name, *rest):
         if name == package:
-            raise ImportError(name)
+            raise ModuleNotFoundError(name=name)
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", without)
