@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from detector.inference.detections import Detections
 
 Colour = tuple[int, int, int]
 
@@ -33,6 +30,17 @@ _DARK: Colour = (20, 20, 20)
 _LIGHT: Colour = (255, 255, 255)
 
 
+class Found(Protocol):
+    """What is drawn: Detections are such, which draw themselves with this file."""
+
+    @property
+    def boxes(self) -> NDArray[np.float32]: ...
+    @property
+    def scores(self) -> NDArray[np.float32]: ...
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+
+
 def colour_of(name: str) -> Colour:
     """The fixed colour of a KITTI class; another class keeps one of the eight by its name."""
     return COLOURS.get(name) or list(COLOURS.values())[sum(name.encode()) % len(COLOURS)]
@@ -44,7 +52,7 @@ def line_width(height: int, width: int) -> int:
 
 
 def draw(
-    image: NDArray[np.uint8], detections: Detections, classes: Sequence[str], ids: Sequence[int | None] | None = None
+    image: NDArray[np.uint8], detections: Found, classes: Sequence[str], ids: Sequence[int | None] | None = None
 ) -> None:
     """Draws into image [H, W, 3] RGB. Boxes before labels, the surest object last, on top."""
     height, width = image.shape[:2]
