@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detector.api import Detector as Detector
+    from detector.api.detector import Detector as Detector
     from detector.inference.detections import Detection as Detection
     from detector.inference.detections import Detections as Detections
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _check_rooms()
     if name == "Detector":
-        from detector.api import Detector
+        from detector.api.detector import Detector
 
         return Detector
     from detector.inference import detections

@@ -50,7 +50,7 @@ def test_the_import_takes_no_torch() -> None:
 
 
 def test_torch_waits_until_it_is_known_that_there_is_something_to_do() -> None:
-    modules = "train, evaluate, detect, detector.api, detector.export.__main__"
+    modules = "train, evaluate, detect, detector.api.detector, detector.export.__main__"
     code = f"import sys, {modules}; sys.argv = ['train.py', 'kiti']; train.main(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

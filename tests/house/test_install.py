@@ -112,5 +112,5 @@ def test_an_installed_wheel_trains_evaluates_and_detects_from_another_folder(ins
     call("kitti-detect", "scenes/training/image_2/000000.png", "--weights", weights, "--output", "found")
     assert (tmp_path / "found/image/000000.jpg").exists() and (tmp_path / "report/index.html").exists()
     where = call("python", "-c", "import detector; print(detector.Detector, detector.__file__)")
-    assert "detector.api.Detector" in where and str(installed.parent) in where
+    assert "detector.api.detector.Detector" in where and str(installed.parent) in where
     assert "usage: kitti-detect " in call("kitti-detect", "--help")
