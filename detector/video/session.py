@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,9 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
     world.join(APART)
     try:
         detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
-        folder, is_new = world.main_does(lambda: _make_folder(options, items))
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
-        with locked(folder) if world.is_main else nullcontext():
+        with ExitStack() as held:
+            folder, is_new = world.main_does(lambda: _claim_folder(options, items, held))
             report = _process(options, world.share(items), saves, folder, (detector, good_batch), journal, world, stop)
         mine: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}
         everyone = world.gather(mine)
@@ -149,6 +149,13 @@ def _saves(options: Options, items: Sequence[Item]) -> tuple[str, ...]:
     if "mot" in options.saves and not options.track:
         raise ValueError("--save mot: that format is of objects with ids; add --track")
     return options.saves
+
+
+def _claim_folder(options: Options, items: Sequence[Item], held: ExitStack) -> tuple[Path, bool]:
+    """As `_make_folder`, and locked: before other processes write there, as the lock clears away what lies about."""
+    folder, is_new = _make_folder(options, items)
+    held.enter_context(locked(folder))
+    return folder, is_new
 
 
 def _make_folder(options: Options, items: Sequence[Item]) -> tuple[Path, bool]:
