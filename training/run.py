@@ -49,7 +49,8 @@ def train_in(folder: Path, task: Task[Any]) -> int:
     if checkpoint and checkpoint.training["progress"]["epoch"] >= config.epochs:
         before = task.config_type.restore(checkpoint.config, where=str(last))
         if not changed(before, config):
-            return 0
+            with locked(folder):  # which clears away the parts of a run that was killed after its last save
+                return 0
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         return Trainer(task, folder, World(device=pick_device(config.train.device)), checkpoint).run()

@@ -61,8 +61,7 @@ def kill_and_resume(folder: Path, signals: int, rng: random.Random) -> None:
         assert all(torch.equal(value, found[name]) for name, value in expected.items()), f"run {number}"
         names = {path.name for path in (folder / str(number)).iterdir()}
         assert {"last.pt", "best.pt", "metrics.csv"} <= names
-        # Killed between its last save and its end, a run is through: its pictures are not drawn, its lock stays.
-        assert names <= FILES | {".lock"}, "parts of killed runs are left"
+        assert names <= FILES, "parts of killed runs are left"  # killed after its last save, a run lacks some pictures
 
 
 def test_five_signals(tmp_path: Path) -> None:
