@@ -185,8 +185,9 @@ def test_a_pruned_detector_is_trained_on_and_exported(tmp_path: Path) -> None:
 def test_a_pruned_detector_exports(tmp_path: Path, save: Callable[[Trained, str], Path]) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
-    from detector.export.__main__ import export, parse
+    from detector.export.__main__ import main as export
 
     weights = save(command.without(awake(), CUT), "cut")
-    made = export(parse([str(weights), "--to", "onnx", "--output", str(tmp_path / "cut.onnx"), "--batch", "1"]))
+    made = tmp_path / "cut.onnx"
+    assert export([str(weights), "--to", "onnx", "--output", str(made), "--batch", "1"]) == 0
     assert made.is_file()  # the export itself compares with PyTorch, and refuses to write what differs
