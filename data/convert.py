@@ -7,7 +7,6 @@ ROOT appears whole or not at all.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import sys
@@ -17,16 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import cv2
 from tqdm import tqdm
 
 from data.annotation import AUTO, Annotation, DatasetError
 from data.detection import inverted
 from data.formats import READ, WRITTEN, Source, Writer, open_source, open_writer
 from data.formats.kitti import CLASSES, DONT_CARE, IMAGE_SUFFIXES
-from data.images import image_size, read_image
+from data.images import image_size, read_image, write_image
 from system.command import Parser, exit_status
-from system.files import write_bytes
+from system.files import replacing
 
 Link = Literal["copy", "hard", "symbolic"]
 
@@ -83,8 +81,7 @@ def convert(source: Source, root: Path, to: str, renamed: Mapping[str, str], lin
     if unknown := [name for name in renamed if name not in names and name != DONT_CARE]:
         raise ValueError(f"--map: no class is called {unknown[0]!a}; there are {', '.join(names)}")
     kept = dict.fromkeys(new for name in names if (new := renamed.get(name, name)) and new != DONT_CARE)
-    part = root.absolute().with_name(f".{root.absolute().name}.{os.getpid()}.part")
-    try:
+    with replacing(root.absolute()) as part:
         part.mkdir(parents=True)
         converter = Converter(source, open_writer(part, to, tuple(kept)), to, renamed, link)
         for split in source.splits():
@@ -92,9 +89,6 @@ def convert(source: Source, root: Path, to: str, renamed: Mapping[str, str], lin
         if not converter.frames or not converter.counts["objects"] + converter.counts["regions"]:
             raise ValueError(f"{source.root}: no frame with an image and an object is left; nothing to convert")
         converter.writer.close()
-        os.replace(part, root)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return _summary(converter, root, kept)
 
 
@@ -116,8 +110,7 @@ def names_of(source: Source) -> tuple[str, ...]:
 
 def _bring(image: Path, path: Path, link: Link) -> None:
     if path.suffix != image.suffix.lower():  # a kind of file that the format does not know
-        content = cv2.imencode(path.suffix, cv2.cvtColor(read_image(image), cv2.COLOR_RGB2BGR))[1]
-        write_bytes(path, content.tobytes())
+        write_image(path, read_image(image))
     elif link == "symbolic":
         path.symlink_to(image.resolve())
     elif link == "hard":

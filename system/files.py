@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ _PART = re.compile(r"\..+\.\d+\.(part|tmp)")  # .tmp: of version 0.1
 
 @contextmanager
 def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path`: moved there when the block ends well, removed when it does not.
+    """A temporary path beside `path` for a file or a folder: moved there when the block ends well, removed when not.
 
     `durable` waits until the disk has it, so that it outlives a power cut as well.
     """
@@ -38,7 +39,10 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
             fault.filename = str(path)
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -90,9 +94,10 @@ def _lock_file(folder: Path) -> TextIO:
 
 
 def remove_parts(paths: Iterable[Path]) -> None:
-    """Of these files, those that `replacing` left behind in processes that were killed. Only for who is alone there."""
+    """Of these, the files that `replacing` left behind in processes that were killed. Only for who is alone there; a
+    folder may be another one's, still growing."""
     for path in paths:
-        if _PART.fullmatch(path.name):
+        if _PART.fullmatch(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 

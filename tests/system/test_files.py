@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,25 @@ def test_a_full_disk_leaves_no_part_behind(tmp_path: Path) -> None:
         write_bytes(tmp_path / "a.txt", b"x")
     assert caught.value.filename == str(tmp_path / "a.txt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    for fails in (True, False):
+        with suppress(KeyError), replacing(tmp_path / "made") as part:
+            part.mkdir()
+            (part / "a.txt").write_text("x")
+            assert not (tmp_path / "made").exists()
+            if fails:
+                raise KeyError
+        assert [path.name for path in tmp_path.iterdir()] == ([] if fails else ["made"])
+
+
+def test_who_is_alone_clears_parts_of_files_and_leaves_folders(tmp_path: Path) -> None:
+    """Somebody may convert a data set into a neighbouring folder."""
+    (tmp_path / ".a.txt.1.part").write_text("x")
+    (tmp_path / ".made.1.part").mkdir()
+    with locked(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", ".made.1.part"}
 
 
 def test_text_is_utf_8_and_keeps_its_line_ends(tmp_path: Path) -> None:
