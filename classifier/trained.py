@@ -13,8 +13,7 @@ from backbones.pixels import MEAN, STD
 from classifier.config import Config
 from classifier.network import Classifier, build_classifier
 from data.annotation import check_class_names
-from training.checkpoint import CheckpointError, load_checkpoint
-from training.config import ConfigError
+from training.checkpoint import CheckpointError, load_checkpoint, load_weights, understanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +28,7 @@ class Trained:
     def build(self) -> Classifier:
         """The network, ready for inference. Raises CheckpointError where the weights are not of that network."""
         network = build_classifier(self.config.network, len(self.classes))
-        try:
-            network.load_state_dict(self.weights)
-        except RuntimeError as fault:  # torch names every key, some on a line of its own
-            first = next((line.strip() for line in str(fault).splitlines()[1:] if line.strip()), str(fault))
-            mend = "the file is damaged, or its config is of another network; use it as it was saved"
-            raise CheckpointError(f"{self.origin}: its weights do not fit ({first:.200}); {mend}") from None
+        load_weights(network, self.weights, self.origin)
         return network.eval()
 
 
@@ -52,11 +46,7 @@ def load_trained(path: str | Path) -> Trained:
     checkpoint = load_checkpoint(path)
     if checkpoint.task != "classification":
         raise CheckpointError(f"{path}: of the task {checkpoint.task!r}, expected a classifier's checkpoint")
-    try:
+    with understanding(path):
         config = Config.restore(checkpoint.config, where=f"{path}: config")
         classes = check_class_names(checkpoint.about["classes"], "classes")
         return Trained(config, classes, checkpoint.model, str(path))
-    except (ConfigError, KeyError) as fault:
-        raise CheckpointError(f"{path}: written by a version that this one cannot read ({fault})") from None
-    except (ValueError, TypeError) as fault:
-        raise CheckpointError(f"{path}: damaged, or not ours ({fault!s:.200})") from None

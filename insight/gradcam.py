@@ -30,9 +30,9 @@ from insight import measures, pictures
 from insight.frames import Frames, of_files, of_split
 from insight.maps import Map, Watch, channel_weights, class_map, on_input, on_picture
 from insight.subject import Finding, Image, Subject, open_subjects
-from insight.words import add_answer, add_data, tell
+from insight.words import add_answer, add_data
 from system.charts import Theme
-from system.command import Parser, exit_status, fraction, names
+from system.command import Parser, exit_status, fraction, names, tell
 from system.files import replacing
 
 LAYERS = ("attention", "level", "C3", "C4", "C5")

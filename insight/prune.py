@@ -33,8 +33,8 @@ from detector.network.build import build_detector
 from insight.frames import Frames, of_split
 from insight.gates import Logits, gates_of, logits_over, sigmoid
 from insight.subject import Subject, open_subjects
-from insight.words import add_answer, add_data, tell
-from system.command import Parser, exit_status, fraction
+from insight.words import add_answer, add_data
+from system.command import Parser, exit_status, fraction, tell
 from system.files import write_text
 
 TAUS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3)

@@ -24,8 +24,8 @@ from detector.inference.predictor import Predictor
 from detector.inference.weights import weights_argument
 from insight.frames import Frames, of_split
 from insight.subject import Image, short_names
-from insight.words import add_answer, add_data, tell
-from system.command import Parser, count, exit_status
+from insight.words import add_answer, add_data
+from system.command import Parser, count, exit_status, tell
 
 TURNS = (0, 90, 180, 270)  # degrees clockwise
 

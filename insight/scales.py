@@ -21,9 +21,9 @@ from insight import pictures
 from insight.frames import of_split
 from insight.gates import Logits, logits_over, sigmoid
 from insight.subject import open_subjects
-from insight.words import add_answer, add_data, tell
+from insight.words import add_answer, add_data
 from system.charts import Theme
-from system.command import Parser, exit_status
+from system.command import Parser, exit_status, tell
 from system.files import replacing
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")

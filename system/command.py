@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unicodedata import category
 
+from system.files import write_text
 from system.version import VERSION
 
 LONGEST = 1000  # characters of a message: what a file or a name brings along may be of any length
@@ -54,6 +56,18 @@ def count(text: str) -> int:
 def names(text: str) -> tuple[str, ...]:
     """An argument that lists names: `Car,Cyclist`."""
     return tuple(part for name in text.split(",") if (part := name.strip()))
+
+
+def tell(report: dict[str, Any], text: str, json_to: str | None) -> None:
+    """The text, and the report as JSON where asked for; with "-" the report alone."""
+    as_json = json.dumps(report, indent=1, allow_nan=False)
+    if json_to == "-":
+        print(as_json)
+        return
+    if json_to:
+        Path(json_to).parent.mkdir(parents=True, exist_ok=True)
+        write_text(json_to, as_json + "\n")
+    print(text)
 
 
 def visible(text: str) -> str:

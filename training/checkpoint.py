@@ -7,16 +7,18 @@ optimiser, random states, position). Files of version 0.1 name no task: they are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones.weight_file import WeightsError, read_weight_file
 from system.files import replacing
+from training.values import ConfigError
 
 FORMAT = "kitti-attention-detector/1"
 _OWN = ("format", "task", "config", "versions", "metrics", "model", "training")
@@ -94,3 +96,24 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         content["metrics"],
         content["training"],
     )
+
+
+@contextmanager
+def understanding(path: str | Path) -> Iterator[None]:
+    """Around the work of making sense of a checkpoint's values: what they lack or cannot be is a CheckpointError."""
+    try:
+        yield
+    except (ConfigError, KeyError) as fault:
+        raise CheckpointError(f"{path}: written by a version that this one cannot read ({fault})") from None
+    except (ValueError, TypeError) as fault:
+        raise CheckpointError(f"{path}: damaged, or not ours ({fault!s:.200})") from None
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Raises CheckpointError where the weights are not of that network."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as fault:  # torch names every key, some on a line of its own
+        first = next((line.strip() for line in str(fault).splitlines()[1:] if line.strip()), str(fault))
+        mend = "the file is damaged, or its config is of another network; use it as it was saved"
+        raise CheckpointError(f"{origin}: its weights do not fit ({first:.200}); {mend}") from None

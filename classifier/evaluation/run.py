@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from classifier.evaluation.report import write_report
 from classifier.evaluation.verdicts import judge
 from classifier.trained import load_trained
 from data.pictures import open_pictures, titles
-from system.files import write_text
+from system.command import tell
 from training.distributed import World
 from training.precision import pick_device, pick_precision
 
@@ -55,11 +54,4 @@ def score_classifier(weights: Path, options: Options) -> None:
     evaluation = Evaluation(trained.classes, verdicts, speed, titles(options.root, trained.classes))
     if options.report:
         print(f"note: the report is {write_report(options.report, evaluation, pictures)}", file=sys.stderr)
-    text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False)
-    if options.json == "-":
-        print(text)
-        return
-    if options.json:
-        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-        write_text(options.json, text + "\n")
-    print(evaluation.table())
+    tell(evaluation.to_json(), evaluation.table(), options.json)

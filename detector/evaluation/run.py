@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from data.formats.kitti import CLASSES, DONT_CARE, IMAGES, frames_of_split, imag
 from detector.evaluation.columns import Columns, from_labels
 from detector.evaluation.evaluator import Evaluation, evaluate_columns
 from detector.evaluation.kitti_files import frames_of, read_folder
-from system.files import write_text
+from system.command import tell
 
 if TYPE_CHECKING:
     from detector.inference.predictor import Predictor
@@ -105,14 +104,7 @@ def _deliver(
 
         page = write_report(outputs.report, evaluation, ground_truth, detections, image_of)
         _note(f"the report is {page}")
-    text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False)
-    if outputs.json == "-":
-        print(text)
-        return
-    if outputs.json:
-        Path(outputs.json).parent.mkdir(parents=True, exist_ok=True)
-        write_text(outputs.json, text + "\n")
-    print(evaluation.table())
+    tell(evaluation.to_json(), evaluation.table(), outputs.json)
 
 
 def _note(text: str) -> None:

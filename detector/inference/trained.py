@@ -16,8 +16,14 @@ from detector.inference.card import check_size
 from detector.inference.weights import SHIPPED
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
-from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from training.config import ConfigError
+from training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    understanding,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +38,7 @@ class Trained:
     def build(self) -> DetectionModel:
         """The network, ready for inference. Raises CheckpointError where the weights are not of that network."""
         network = build_detector(self.config.network, len(self.classes), self.config.loss)
-        try:
-            network.load_state_dict(self.weights)
-        except RuntimeError as fault:  # torch names every key, some on a line of its own
-            first = next((line.strip() for line in str(fault).splitlines()[1:] if line.strip()), str(fault))
-            mend = "the file is damaged, or its config is of another network; use it as it was saved"
-            raise CheckpointError(f"{self.origin}: its weights do not fit ({first:.200}); {mend}") from None
+        load_weights(network, self.weights, self.origin)
         return network.eval()
 
     def save(self, path: Path) -> None:
@@ -64,14 +65,10 @@ def load_trained(path: str | Path) -> Trained:
     if checkpoint.task != "detection":
         mend = f"python evaluate.py --weights {path} --data ROOT scores it"
         raise CheckpointError(f"{path}: of the task {checkpoint.task!r}, which finds no objects; {mend}")
-    try:
+    with understanding(path):
         config = Config.restore(checkpoint.config, where=f"{path}: config")
         if shipped:
             config = config.at_size(shipped.size)
         check_size(config.size)
         classes = check_class_names(checkpoint.about["classes"], "classes")
         return Trained(config, classes, checkpoint.model, str(path))
-    except (ConfigError, KeyError) as fault:
-        raise CheckpointError(f"{path}: written by a version that this one cannot read ({fault})") from None
-    except (ValueError, TypeError) as fault:
-        raise CheckpointError(f"{path}: damaged, or not ours ({fault!s:.200})") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from network_pieces import wake
 from patches import CLASSES, patches
 
 from detector.config import Config
@@ -22,9 +23,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = Config.parse(SETTINGS, "here")
     network = build_detector(config.network, len(CLASSES))
-    for head in network.heads:
-        torch.nn.init.normal_(head[-1].weight, std=0.3)
-        torch.nn.init.normal_(head[-1].bias, std=0.3)
+    wake(network)
     path = tmp_path_factory.mktemp("weights") / "best.pt"
     Trained(config, CLASSES, network.state_dict()).save(path)
     return path

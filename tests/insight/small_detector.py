@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from network_pieces import wake
 
 from detector.config import Config
 from detector.inference.trained import Trained
@@ -23,7 +24,5 @@ def awake(**network: object) -> Trained:
             torch.nn.init.normal_(buffer, std=0.1)
         elif name.endswith("running_var"):
             torch.nn.init.uniform_(buffer, 0.5, 1.5)
-    for head in detector.heads:
-        torch.nn.init.normal_(head[-1].weight, std=0.3)
-        torch.nn.init.normal_(head[-1].bias, std=0.3)
+    wake(detector)
     return Trained(config, CLASSES, detector.state_dict())
