@@ -17,6 +17,7 @@ from torchvision.models import get_model_weights
 
 from backbones.attention.place import Place
 from backbones.attention.seat import Seat, block_path
+from backbones.opening import open_fresh_gates
 from backbones.resnet import AttentionResNet
 from backbones.weight_file import WeightsError, read_weight_file
 
@@ -30,6 +31,7 @@ class LoadReport:
     fresh: tuple[str, ...]  # attention and last layer that the file does not have so: they keep their initial values
     unused: tuple[str, ...]  # in the file, not in this network: its classifier, other attention, replaced convolutions
     replaced: tuple[str, ...]  # 3x3 convolutions of the file in whose place the network has attention that starts fresh
+    opened: tuple[str, ...]  # attention on a branch that the file has without: its gate starts open (opening.py)
 
     def __str__(self) -> str:
         parts = [f"{self.source}: {self.loaded} tensors loaded"]
@@ -37,6 +39,8 @@ class LoadReport:
             parts.append(f"not in the file, or of another shape, starting fresh: {_first(self.fresh)}")
         if self.replaced:
             parts.append(f"{len(self.replaced)} of its 3x3 convolutions replaced by attention: {_first(self.replaced)}")
+        if self.opened:
+            parts.append(f"{len(self.opened)} fresh gates start open")
         if self.unused:
             parts.append(f"in the file but not used: {_first(self.unused)}")
         return "; ".join(parts)
@@ -87,7 +91,15 @@ def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: s
     fresh = [k for k in missing if _is_within(k, optional)] + other_shape + [k for k in own if k not in compared]
     unused = unexpected + other_shape + [k for k in state if k not in compared]
     convolutions = tuple(Seat.CONVOLUTION.path(place) for place in replaced)
-    return LoadReport(source, len(fitting), tuple(fresh), tuple(unused), convolutions)
+    opened = open_fresh_gates(backbone, _gates_on_plain_branches(backbone, state))
+    return LoadReport(source, len(fitting), tuple(fresh), tuple(unused), convolutions, tuple(opened))
+
+
+def _gates_on_plain_branches(backbone: AttentionResNet, state: Mapping[str, Tensor]) -> list[str]:
+    """Attention on the residual branch, with weights, where the file has none of any kind."""
+    on_branches = {Seat.RESIDUAL.path(place) for place in backbone.places} & set(backbone.attention_paths)
+    with_weights = {path for path in on_branches if any(_is_within(key, (path,)) for key in backbone.state_dict())}
+    return sorted(path for path in with_weights if not any(_is_within(key, (path,)) for key in state))
 
 
 def _attention_paths(backbone: AttentionResNet) -> set[str]:
