@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from detector.inference.backend import PRECISIONS
 from detector.inference.thresholds import Thresholds, thresholds
 from detector.inference.weights import default_weights, weights_argument
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run
-from system.command import Parser, exit_status, fraction, names
+from system.command import Parser, door, exit_status, fraction, names
 
 GPU_BATCH = 8  # files only need throughput, and a GPU is idle on single images; a CPU gains nothing from larger batches
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = Parser(prog="detect.py", description="Find objects in images, videos and live streams.")
+    parser = Parser(prog=door("detect"), description="Find objects in images, videos and live streams.")
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, 'pattern*', list.txt, camera number, URL")
     add(
@@ -50,7 +51,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--iou", type=fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
     add("--classes", type=names, default=(), metavar="NAME,..", help="find only these (default: all that W knows)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    add("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
+    add("--precision", choices=PRECISIONS, default="auto", help="arithmetic (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="processor threads of the network (default: all cores)")
     add("--batch", type=int, metavar="N", help=f"images a network call (default: {GPU_BATCH} on a GPU, else 1)")
     add("--every", type=int, default=1, metavar="N", help="look at every N-th frame or image only")

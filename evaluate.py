@@ -8,26 +8,34 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
+from detector.inference.backend import PRECISIONS
 from detector.inference.weights import weights_argument
-from system.command import Parser, count, exit_status, fraction, names
+from system.command import Parser, count, door, exit_status, fraction, names
+
+if TYPE_CHECKING:
+    from detector.inference.backend import Backend
+    from detector.inference.predictor import Predictor
+    from training.checkpoint import Checkpoint
 
 IGNORED = ("DontCare",)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    here = door("evaluate")
     parser = Parser(
-        prog="evaluate.py",
+        prog=here,
         allow_abbrev=False,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
-        "  python evaluate.py --weights runs/kitti/best.pt --data datasets/kitti --split val --report report\n"
-        "  python evaluate.py --weights runs/kitti/best.pt --data datasets/kitti --split test --save-detections out\n"
-        "  python evaluate.py --weights runs/cifar10/best.pt --data datasets/cifar10 --report report\n"
-        "  python evaluate.py --labels datasets/kitti/training/label_2 --detections results --split val --json -",
+        f"  {here} --weights runs/kitti/best.pt --data datasets/kitti --split val --report report\n"
+        f"  {here} --weights runs/kitti/best.pt --data datasets/kitti --split test --save-detections out\n"
+        f"  {here} --weights runs/cifar10/best.pt --data datasets/cifar10 --report report\n"
+        f"  {here} --labels datasets/kitti/training/label_2 --detections results --split val --json -",
     )
     network = parser.add_argument_group("a network over a data set")
     network.add_argument(
@@ -49,7 +57,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     network.add_argument("--iou", type=fraction, default=OVERLAP, help="suppression overlap (default: %(default)s)")
     network.add_argument("--batch", type=count, metavar="N", help="images at once (default: 8, a classifier 128)")
     network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    network.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
+    network.add_argument("--precision", choices=PRECISIONS, default="auto", help="arithmetic (default: %(default)s)")
     network.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: all cores)")
     results = parser.add_argument_group("results that are there already")
     results.add_argument("--labels", metavar="LABEL_DIR", help="folder of KITTI label files")
@@ -88,16 +96,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def _run(args: argparse.Namespace) -> None:
     report = Path(args.report) if args.report else None
     outputs = Outputs(args.json, report, args.coco)
-    if args.weights and _task(args.weights) == "classification":
-        _score_classifier(args, report)
-        return
     if not args.weights:
         score_results(Path(args.labels), Path(args.detections), args.split, args.allow_missing, outputs)
         return
-    from detector.inference.predictor import Predictor
-
+    checkpoint = _checkpoint(args.weights)
+    if checkpoint and checkpoint.task == "classification":
+        _score_classifier(args, checkpoint, report)
+        return
     score_network(
-        lambda: Predictor(args.weights, args.device, args.precision, args.conf, args.iou, args.threads),
+        lambda: _predictor(args, checkpoint),
         Path(args.data),
         args.split or "val",
         Path(args.save_detections) if args.save_detections else None,
@@ -108,17 +115,30 @@ def _run(args: argparse.Namespace) -> None:
     )
 
 
-def _task(weights: Path) -> str:
-    """What a checkpoint was trained for; exported files are detectors."""
+def _checkpoint(weights: Path) -> Checkpoint | None:
+    """A .pt says itself what it was trained for; shipped models and exported files are detectors."""
     if weights.suffix != ".pt":
-        return "detection"
+        return None
     from training.checkpoint import load_checkpoint  # late: torch takes a second, and finished results need none
 
-    return load_checkpoint(weights).task
+    return load_checkpoint(weights)
 
 
-def _score_classifier(args: argparse.Namespace, report: Path | None) -> None:
+def _predictor(args: argparse.Namespace, checkpoint: Checkpoint | None) -> Predictor:
+    from detector.inference.predictor import Predictor
+
+    weights: Path | Backend = args.weights
+    if checkpoint:
+        from detector.inference.pytorch import open_trained
+        from detector.inference.trained import trained_of
+
+        weights = open_trained(trained_of(checkpoint, args.weights), args.device, args.precision, args.threads)
+    return Predictor(weights, args.device, args.precision, args.conf, args.iou, args.threads)
+
+
+def _score_classifier(args: argparse.Namespace, checkpoint: Checkpoint, report: Path | None) -> None:
     from classifier.evaluation.run import Options, score_classifier
+    from classifier.trained import trained_of
 
     unfit = {
         "--save-detections": args.save_detections,
@@ -141,7 +161,7 @@ def _score_classifier(args: argparse.Namespace, report: Path | None) -> None:
         args.threads,
         args.allow_missing,
     )
-    score_classifier(args.weights, options)
+    score_classifier(trained_of(checkpoint, args.weights), options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

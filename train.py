@@ -6,15 +6,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from system.command import Parser, exit_status
+from system.command import Parser, door, exit_status
 from training.values import check_words
 
 EXAMPLES = """examples:
-  python train.py configs/kitti.yaml data.root=datasets/kitti
-  python train.py configs/kitti.yaml network.attention=se network.placement=all optimizer.lr=0.05
-  python train.py configs/cifar10.yaml network.attention=se network.placement=all
-  python train.py --resume runs/kitti
-  torchrun --nproc-per-node 2 train.py configs/kitti.yaml
+  {here} configs/kitti.yaml data.root=datasets/kitti
+  {here} configs/kitti.yaml network.attention=se network.placement=all optimizer.lr=0.05
+  {here} configs/cifar10.yaml network.attention=se network.placement=all
+  {here} --resume runs/kitti
+  torchrun --nproc-per-node 2 --no-python {here} configs/kitti.yaml
 """
 
 
@@ -32,10 +32,12 @@ def _settings() -> str:
 
 def main() -> int:
     asked = not {"-h", "--help"}.isdisjoint(sys.argv)
+    here = door("train")
     parser = Parser(
+        prog=here,
         description="Train a detector (KITTI's layout, YOLO's or COCO's files) or a classifier (class folders).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES + (_settings() if asked else ""),
+        epilog=EXAMPLES.format(here=here) + (_settings() if asked else ""),
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a file of configs/; may be left out with --resume")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that differ")

@@ -13,7 +13,7 @@ from backbones.pixels import MEAN, STD
 from classifier.config import Config
 from classifier.network import Classifier, build_classifier
 from data.annotation import check_class_names
-from training.checkpoint import CheckpointError, load_checkpoint, load_weights, understanding
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, understanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,11 @@ def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:
 
 def load_trained(path: str | Path) -> Trained:
     """Raises CheckpointError for a file that is no checkpoint of a classifier."""
-    checkpoint = load_checkpoint(path)
+    return trained_of(load_checkpoint(path), path)
+
+
+def trained_of(checkpoint: Checkpoint, path: str | Path) -> Trained:
+    """What was read from `path`. Raises CheckpointError where it is no classifier's."""
     if checkpoint.task != "classification":
         raise CheckpointError(f"{path}: of the task {checkpoint.task!r}, expected a classifier's checkpoint")
     with understanding(path):

@@ -34,7 +34,7 @@ from insight.frames import Frames, of_split
 from insight.gates import Logits, gates_of, logits_over, sigmoid
 from insight.subject import Subject, open_subjects
 from insight.words import add_answer, add_data
-from system.command import Parser, exit_status, fraction, tell
+from system.command import Parser, door, exit_status, fraction, tell
 from system.files import write_text
 
 TAUS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3)
@@ -182,7 +182,7 @@ def write(trained: Trained, cut: Cut, frames: Frames, args: argparse.Namespace) 
     report = {"output": str(args.output), "tau": args.tau, "difference": difference, "ms": ms}
     text = [
         f"{args.output}: tau {args.tau:g}, {sum(map(len, cut.values()))} channels cut",
-        f"to train it on: python train.py {config}",
+        f"to train it on: {door('train')} {config}",
         f"largest difference of raw outputs, relative to the largest output: {difference:.2g}",
         f"percent on {len(checking)} frames of split {args.check_split}: COCO's, and KITTI's moderate AP40",
         ap,

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from unicodedata import category
 
 from system.files import write_text
+from system.shipped import IS_INSTALLED
 from system.version import VERSION
 
 LONGEST = 1000  # characters of a message: what a file or a name brings along may be of any length
@@ -24,12 +25,17 @@ class Failure(RuntimeError):
     """The work failed though the input was right; the message says why and what to do. Exit status 1."""
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose mistakes take one line. An installed command calls itself as it was called."""
+def door(name: str) -> str:
+    """What a person types to call a door: `kitti-train` where it is installed as a command, else `python train.py`."""
+    is_command = IS_INSTALLED or Path(sys.argv[0]).name.startswith("kitti-")
+    return f"kitti-{name}" if is_command else f"python {name}.py"
 
-    def __init__(self, prog: str | None = None, **settings: Any) -> None:
-        called = Path(sys.argv[0]).name
-        super().__init__(prog=called if called.startswith("kitti-") else prog, **settings)
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose mistakes take one line."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        super().__init__(prog=prog, **settings)
         self.add_argument("--version", action="version", version=f"kitti-attention-detector {VERSION}")
 
     def error(self, message: str) -> NoReturn:

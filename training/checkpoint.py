@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.weight_file import WeightsError, read_weight_file
+from system.command import door
 from system.files import replacing
 from training.values import ConfigError
 
@@ -75,7 +76,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a file made by `save_checkpoint`; `weights_only=True`, so a stranger's file cannot run code."""
     path = Path(path)
     if not path.exists():
-        raise CheckpointError(f"{path}: no such checkpoint; train.py writes runs/<name>/best.pt and last.pt")
+        raise CheckpointError(f"{path}: no such checkpoint; {door('train')} writes runs/<name>/best.pt and last.pt")
     try:
         content = read_weight_file(path)
     except WeightsError as fault:

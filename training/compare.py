@@ -175,7 +175,7 @@ def _seeds(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None
 
 
-def command(judges: Judges, prog: str | None, description: str, example: str) -> int:
+def command(judges: Judges, prog: str, description: str, example: str) -> int:
     """The command line of a comparison of these tasks."""
     parser = Parser(prog=prog, description=description)
     parser.add_argument("comparison", type=config_path, help=f"a comparison file, for example {example}")

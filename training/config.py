@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from data.settings import Settings
+from system.command import door
 from training.settings import OptimizerSettings, PhaseSettings, TrainSettings
 from training.values import ConfigError, apply, read_yaml, shortened
 
@@ -173,7 +174,7 @@ def _explain(error: Any, kind: type[RunConfig]) -> str:
     where = where if len(where) <= 80 else f"{where[:77]}..."
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _valid_names(kind), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else "; `python train.py --help` lists them all"
+        hint = f"; did you mean {near[0]}?" if near else f"; `{door('train')} --help` lists them all"
         return f"unknown setting {where}{hint}"
     if error["type"] == "value_error":
         return f"{where}: {error['ctx']['error']}" if where else str(error["ctx"]["error"])

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from system.command import door
 from system.files import locked
 from system.names import check_name
 from training.checkpoint import Checkpoint, load_checkpoint
@@ -89,6 +90,6 @@ def _new_folder(config: RunConfig) -> Path:
 
 def _say_what_next(folder: Path, stopped_by: int, chart: str) -> None:
     if stopped_by:
-        print(f"stopped and saved; go on with: python train.py --resume {folder}")
+        print(f"stopped and saved; go on with: {door('train')} --resume {folder}")
     else:
         print(f"done: {folder}/best.pt (use it), last.pt, metrics.csv, losses.png, {chart}.png, lr.png, tensorboard/")

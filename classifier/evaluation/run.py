@@ -12,7 +12,7 @@ import torch
 from classifier.evaluation.evaluation import Evaluation
 from classifier.evaluation.report import write_report
 from classifier.evaluation.verdicts import judge
-from classifier.trained import load_trained
+from classifier.trained import Trained
 from data.pictures import open_pictures, titles
 from system.command import tell
 from training.distributed import World
@@ -34,9 +34,8 @@ class Options:
     allow_missing: bool = False
 
 
-def score_classifier(weights: Path, options: Options) -> None:
+def score_classifier(trained: Trained, options: Options) -> None:
     """Judges every picture of the split (None: the one it was validated on) and says how right that was."""
-    trained = load_trained(weights)
     data = trained.config.data
     device = pick_device(options.device)
     if options.threads:

@@ -22,6 +22,7 @@ from data.scenes.annotate import SMALLEST
 from data.scenes.camera import HEIGHT, WIDTH
 from data.scenes.painter import Frame, render
 from data.scenes.street import draw_street
+from data.scenes.world import World
 from system.files import replacing, write_bytes, write_text
 
 Item = TypeVar("Item")
@@ -124,13 +125,18 @@ def clip_labels(path: Path) -> Path:
     return path.with_name(f"{path.stem}_labels")
 
 
+def clip_world(seed: int, frames: int, fps: int = 10) -> World:
+    """The street that the clip of a seed drives through."""
+    return draw_street((_CLIP, seed), seconds=frames / fps, kind="city")
+
+
 def still(seed: int, index: int, smallest: float = SMALLEST) -> Frame:
     """Frame `index` of the dataset of a seed."""
     return render(draw_street((_STILLS, seed, index)).at(0.0), smallest)
 
 
 def _drive(seed: int, frames: int, fps: int, smallest: float) -> Iterator[Frame]:
-    world = draw_street((_CLIP, seed), seconds=frames / fps, kind="city")
+    world = clip_world(seed, frames, fps)
     for index in range(frames):
         yield render(world.at(index / fps, instant=index), smallest)
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from detector.inference.weights import SHIPPED, WeightsError, is_checkpoint, weights_argument
-from system.command import Parser, exit_status
+from system.command import Parser, door, exit_status
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
@@ -56,7 +56,7 @@ def _check(args: argparse.Namespace) -> None:
     needed = NEEDS[args.to] + (("nncf",) if (args.to, args.precision) == ("openvino", "int8") else ())
     missing = [package for package in needed if find_spec(package) is None]
     if missing:
-        raise WeightsError(f"--to {args.to} needs {', '.join(missing)}: pip install -r requirements-export.txt")
+        raise WeightsError(f"--to {args.to} needs {', '.join(missing)}: pip install {' '.join(missing)}")
     if args.precision == "bf16" and args.to == "onnx":
         raise WeightsError(
             "--precision bf16: ONNX Runtime has no bf16 convolutions on CPUs; "
@@ -71,7 +71,8 @@ def _check(args: argparse.Namespace) -> None:
         wanted = " ".join(map(str, args.size))
         raise WeightsError(f"--size {wanted}: give height and width, or one side, in multiples of 32")
     if str(args.weights) not in SHIPPED and not args.weights.is_file():
-        raise WeightsError(f"{args.weights}: no such checkpoint; train.py writes runs/<name>/best.pt and last.pt")
+        mend = f"{door('train')} writes runs/<name>/best.pt and last.pt"
+        raise WeightsError(f"{args.weights}: no such checkpoint; {mend}")
 
 
 def _output(args: argparse.Namespace) -> Path:

@@ -53,9 +53,10 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
     if not is_checkpoint(path) and path.suffix not in (".onnx", ".xml"):
         raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO)")
     if is_checkpoint(path):
-        from detector.inference.pytorch import open_checkpoint  # late: torch takes seconds
+        from detector.inference.pytorch import open_trained  # late: torch takes seconds
+        from detector.inference.trained import load_trained
 
-        return open_checkpoint(path, device, precision, threads)
+        return open_trained(load_trained(path), device, precision, threads)
     if device not in ("auto", "cpu"):
         raise WeightsError(f"{path}: exported files run on the CPU, not on {device!r}; give the .pt for a GPU")
     if not path.is_file():

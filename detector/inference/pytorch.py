@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,21 @@ from detector.inference.decode import detect
 from detector.inference.detections import Detections
 from detector.inference.fuse import fuse
 from detector.inference.thresholds import Threshold
-from detector.inference.trained import load_trained
+from detector.inference.trained import Trained
 from detector.inference.weights import WeightsError
 from detector.network.model import DetectionModel
 from training.precision import autocast, pick_device, pick_precision
 
 
-def open_checkpoint(path: Path, device: str, precision: str, threads: int | None) -> TorchBackend:
-    """The checkpoint's network on `device`; on a CPU with `threads` threads, else all cores."""
+def open_trained(trained: Trained, device: str, precision: str, threads: int | None) -> TorchBackend:
+    """The network on `device`; on a CPU with `threads` threads, else all cores."""
     if precision == "int8":
-        raise WeightsError(
-            f"{path}: a .pt cannot run in int8; "
-            f"python -m detector.export {path} --to openvino --precision int8 --calibrate ROOT makes a file that can"
-        )
+        options = "--to openvino --precision int8 --calibrate ROOT"
+        mend = f"python -m detector.export {trained.origin} {options} makes a file that can"
+        raise WeightsError(f"{trained.origin}: a .pt cannot run in int8; {mend}")
     where = pick_device(device)
     if where.type == "cpu":
         torch.set_num_threads(thread_count(threads))
-    trained = load_trained(path)
     config = trained.config
     return TorchBackend(trained.build(), trained.classes, config.data.resize, config.size, where, precision)
 

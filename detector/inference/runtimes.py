@@ -125,7 +125,7 @@ def require(package: str, path: Path) -> Any:
         return importlib.import_module(package)
     except ImportError as fault:
         if isinstance(fault, ModuleNotFoundError) and fault.name == package:
-            reason = "which is not installed: pip install -r requirements-export.txt"
+            reason = f"which is not installed: pip install {package}"
         else:  # it is there, and broken
             reason = f"which cannot be loaded ({fault!s:.160})"
         raise WeightsError(f"{path}: needs {package}, {reason}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from detector.inference.card import check_size
 from detector.inference.weights import SHIPPED
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
+from system.command import door
 from training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -61,14 +62,17 @@ def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:
 def load_trained(path: str | Path) -> Trained:
     """A file, or a shipped model by its name. Raises CheckpointError for a file that is no checkpoint of a detector."""
     shipped = SHIPPED.get(str(path))
-    checkpoint = load_checkpoint(shipped.path() if shipped else path)
+    trained = trained_of(load_checkpoint(shipped.path() if shipped else path), path)
+    return replace(trained, config=trained.config.at_size(shipped.size)) if shipped else trained
+
+
+def trained_of(checkpoint: Checkpoint, path: str | Path) -> Trained:
+    """What was read from `path`. Raises CheckpointError where it is no detector's."""
     if checkpoint.task != "detection":
-        mend = f"python evaluate.py --weights {path} --data ROOT scores it"
+        mend = f"{door('evaluate')} --weights {path} --data ROOT scores it"
         raise CheckpointError(f"{path}: of the task {checkpoint.task!r}, which finds no objects; {mend}")
     with understanding(path):
         config = Config.restore(checkpoint.config, where=f"{path}: config")
-        if shipped:
-            config = config.at_size(shipped.size)
         check_size(config.size)
         classes = check_class_names(checkpoint.about["classes"], "classes")
         return Trained(config, classes, checkpoint.model, str(path))

@@ -69,4 +69,4 @@ class DetectionModel(nn.Module, ABC):
 
     def decode(self, outputs: Any) -> tuple[Tensor, Tensor]:
         """All of it as boxes [B, N, 4] and scores [B, N, K], in operations that an exported graph can hold."""
-        raise ValueError(f"{type(self).__name__} cannot be exported; evaluate.py and detect.py run its .pt as it is")
+        raise ValueError(f"{type(self).__name__} cannot be exported; its .pt runs as it is")

@@ -78,9 +78,10 @@ class Webcam:
     def __init__(self, index: int) -> None:
         self.index = index
         self.where = f"camera {index}"
+        self._opened: cv2.VideoCapture | None = None  # by probe, as opening takes a camera seconds
 
     def probe(self) -> None:
-        self._open().release()
+        self._opened = self._open()
 
     def _open(self) -> cv2.VideoCapture:
         log = cv2.utils.logging
@@ -94,7 +95,7 @@ class Webcam:
         return capture
 
     def pictures(self, timeout: float, stop: threading.Event) -> Iterator[tuple[float | None, float, Picture]]:
-        capture = self._open()
+        capture, self._opened = self._opened or self._open(), None
         try:
             rate = capture.get(cv2.CAP_PROP_FPS)
             while not stop.is_set():

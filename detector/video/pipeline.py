@@ -25,7 +25,7 @@ from detector.inference.detections import Detections
 from detector.inference.drawing import draw
 from detector.video.frames import Frame, Source, SourceError
 from detector.video.journal import Journal
-from detector.video.sinks import Result, Sink
+from detector.video.sink import Result, Sink
 from detector.video.tracking import Tracker
 
 POLL_S = 0.1  # how soon a waiting stage notices that the others are gone
@@ -247,7 +247,7 @@ class Pipeline:
         started = time.perf_counter()
         ids = None
         if self._track_conf is not None:
-            ids = self._tracker(frame, self._track_conf).update(detections)
+            ids = self._tracker(frame, self._track_conf).update(detections, frame.image)
             started = self._spend("track", started)
         result = Result(frame, detections, classes, ids)
         self._save(self._before, result)

@@ -18,8 +18,9 @@ from tqdm import tqdm
 from detector.video.frames import Selection, Source, SourceError
 from detector.video.journal import Journal
 from detector.video.parts import merge_parts, part_name
+from detector.video.picture_files import require_window
 from detector.video.pipeline import Detector, Pipeline, Report
-from detector.video.sinks import SAVES, make_sinks, require_window
+from detector.video.sinks import SAVES, make_sinks
 from detector.video.sources import Item, find_items, open_sources
 from detector.video.tracking import require_trackers
 from system.files import locked, remove_parts, write_text
@@ -59,16 +60,19 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
         require_trackers()
     if options.batch is not None and options.batch < 1:
         raise ValueError(f"--batch {options.batch}: give 1 or more")
-    _require_one(open_sources(items, options.selection, options.patience))
+    mine = _share(world, items, options.track)
+    sources = open_sources(mine, options.selection, options.patience)
+    fault = _fault(sources)
     world.join(APART)
     try:
+        _require_one(world.gather(fault), len(items))
         detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
         with ExitStack() as held:
             folder, is_new = world.main_does(lambda: _claim_folder(options, items, held))
-            report = _process(options, world.share(items), saves, folder, (detector, good_batch), journal, world, stop)
-        mine: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}
-        everyone = world.gather(mine)
+            report = _process(options, sources, saves, folder, (detector, good_batch), journal, world, stop)
+        told: dict[str, Any] = {"report": report, "journal": _plain(journal), "interrupted": stop.is_set()}
+        everyone = world.gather(told)
     finally:
         world.leave()
     if not world.is_main:
@@ -91,7 +95,7 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
 
 def _process(
     options: Options,
-    items: Sequence[Item],
+    sources: Sequence[Source],
     saves: Sequence[str],
     folder: Path,
     batched: tuple[Detector, int],
@@ -100,7 +104,6 @@ def _process(
     stop: threading.Event,
 ) -> Report:
     detector, good_batch = batched
-    sources = open_sources(items, options.selection, options.patience)
     # Silent when not a terminal; several ranks would write over each other's line.
     silent = not world.is_main or not sys.stderr.isatty()
     total = None
@@ -125,15 +128,32 @@ def _process(
         return pipeline.run()
 
 
-def _require_one(sources: Sequence[Source]) -> None:
-    """At least one source can be opened. That takes milliseconds, loading a network seconds."""
+def _share(world: World, items: Sequence[Item], track: bool) -> list[Item]:
+    """What this process works on. With ids, all pictures together are one sequence, which one process has to see."""
+    pictures = [item for item in items if item.kind == "image"] if track else []
+    units = [pictures] if pictures else []
+    units += [[item] for item in items if not track or item.kind != "image"]
+    mine = {id(item) for unit in world.share(units) for item in unit}
+    return [item for item in items if id(item) in mine]
+
+
+def _fault(sources: Sequence[Source]) -> str | None:
+    """Why none of them can be opened; None if one can. To know that takes milliseconds, to load a network seconds."""
     first = ""
     for source in sources:
         try:
-            return source.probe()
+            source.probe()
+            return None
         except SourceError as error:
             first = first or f"{source.source}: {error}"
-    raise ValueError(first + ("; no other source can be read either" if len(sources) > 1 else ""))
+    return first
+
+
+def _require_one(faults: Sequence[str | None], sources: int) -> None:
+    """At least one process has a source that can be opened."""
+    if None not in faults:
+        first = next(fault for fault in faults if fault)
+        raise ValueError(first + ("; no other source can be read either" if sources > 1 else ""))
 
 
 def _saves(options: Options, items: Sequence[Item]) -> tuple[str, ...]:

@@ -1,15 +1,22 @@
-"""Stable ids through a video: ByteTrack (Zhang et al., ECCV 2022) from the `trackers` package, one tracker a source."""
+"""Stable ids through a video, from the `trackers` package; one tracker a source.
+
+ByteTrack: Zhang et al., ECCV 2022. BoT-SORT: Aharon et al., 2022, which also undoes the camera's motion between frames.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections import defaultdict
+from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.inference.detections import Detections
 
 NEEDS = "--track needs the package trackers: pip install 'trackers>=2.6'"
+TRACKERS = {"bytetrack": "ByteTrackTracker", "botsort": "BoTSORTTracker"}
 LOST_S = 1.0  # an object may be hidden this long and keep its id
 
 
@@ -27,12 +34,13 @@ class Tracker:
     Objects are matched by place and motion, not class: a van taken for a car in some frames stays one object.
     """
 
-    def __init__(self, rate: float, conf: float) -> None:
+    def __init__(self, rate: float, conf: float, kind: str = "bytetrack") -> None:
         require_trackers()
-        from trackers import ByteTrackTracker
+        import trackers
 
         sure = max(conf, 0.4)  # from here up an object may start a track; less sure ones only continue one
-        self._tracker = ByteTrackTracker(
+        self._sees = kind == "botsort"
+        self._tracker: Any = getattr(trackers, TRACKERS[kind])(
             lost_track_buffer=round(30 * LOST_S),  # counted in frames of 30 a second, rescaled by frame_rate
             frame_rate=max(1.0, rate),
             track_activation_threshold=sure,
@@ -41,8 +49,8 @@ class Tracker:
         )
         self._votes: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
 
-    def update(self, detections: Detections) -> list[int | None]:
-        """One id a detection, in their order; None for an object not seen twice yet."""
+    def update(self, detections: Detections, image: NDArray[np.uint8]) -> list[int | None]:
+        """One id a detection of this image [H, W, 3] RGB, in their order; None for an object not seen twice yet."""
         import supervision
 
         order = np.arange(len(detections))
@@ -51,7 +59,8 @@ class Tracker:
                 xyxy=detections.boxes.reshape(-1, 4).astype(np.float64),
                 confidence=detections.scores,
                 data={"order": order},
-            )
+            ),
+            frame=cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if self._sees else None,
         )
         ids: list[int | None] = [None] * len(detections)
         if len(tracked) == 0 or tracked.tracker_id is None:

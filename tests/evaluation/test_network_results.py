@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 
 import evaluate as door
+from backbones.weight_file import read_weight_file
+from detector.config import Config
 from detector.evaluation.network_results import speed
 from detector.evaluation.run import Outputs, score_network
 from detector.inference.detections import Detections, to_labels
+from detector.inference.trained import Trained
+from detector.network.build import build_detector
+from training import checkpoint
 
 FRAMES = ("000003", "000007", "000011")
 TRUTH = "Car 0.00 0 0.10 30.00 20.00 90.00 70.00 1.50 1.60 3.50 1.00 1.50 20.00 0.10\n"
@@ -108,6 +113,16 @@ def test_scores_and_boxes_are_rounded_as_they_are_written():
     found = Detections(np.array([[1.005, 2, 3, 4]], np.float32), np.array([1 / 3], np.float32), np.array([1]))
     (label,) = to_labels(found, ("Car", "Van"))
     assert (label.name, label.box, label.score) == ("Van", (1.0, 2.0, 3.0, 4.0), 0.333333)
+
+
+def test_a_checkpoint_is_read_once(root, tmp_path, capsys, monkeypatch):
+    config = Config.parse({"network": {"width": 0.125}, "data": {"classes": ["Car"]}, "phases": [{"size": 64}]}, "here")
+    Trained(config, ("Car",), build_detector(config.network, 1).state_dict()).save(tmp_path / "a.pt")
+    read: list[object] = []
+    monkeypatch.setattr(checkpoint, "read_weight_file", lambda path: read.append(path) or read_weight_file(path))
+    words = ["--weights", tmp_path / "a.pt", "--data", root, "--device", "cpu", "--precision", "fp32"]
+    assert door.main([str(word) for word in words]) == 0
+    assert read == [tmp_path / "a.pt"]
 
 
 def test_speed_of_no_images_is_zero():

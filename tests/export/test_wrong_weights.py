@@ -102,5 +102,5 @@ def test_a_runtime_that_is_not_installed(exported, kind, package, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(WeightsError, match=rf"needs {package}.*pip install -r requirements-export\.txt"):
+    with pytest.raises(WeightsError, match=rf"needs {package}.*pip install {package}"):
         open_backend(exported[kind], "auto", "auto", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -113,3 +114,19 @@ def test_exported_networks_start_without_torch() -> None:
         names += [node.module or "" for node in top if isinstance(node, ast.ImportFrom)]
         assert not [other for other in names if other.split(".")[0] in ("torch", "torchvision")], name
         waiting += [other for other in imported(MODULES[name]) if other in MODULES and other in names]
+
+
+def test_messages_name_a_door_as_it_was_called() -> None:
+    """`system.command.door` knows that; only docstrings may spell a door as a file."""
+    spelt = re.compile(r"\b(train|evaluate|detect|compare)\.py\b")
+    for path in [*MODULES.values(), *(ROOT / f"{name}.py" for name in ("train", "evaluate", "detect", "compare"))]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        of_docs = {
+            node.body[0].value
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and isinstance(next(iter(node.body), None), ast.Expr)
+        }
+        for node in set(ast.walk(tree)) - of_docs:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not spelt.search(node.value), f"{path}:{node.lineno}: {node.value:.80}"

@@ -16,8 +16,8 @@ from backbones import build_backbone
 from backbones.counting import count_macs
 from backbones.pruned import ConvolvedMeans, is_prunable, prune
 from detector.config import Config
+from detector.inference.backend import open_backend
 from detector.inference.predictor import Predictor
-from detector.inference.pytorch import open_checkpoint
 from detector.inference.trained import Trained, load_trained
 from detector.network.start import start_from
 from insight import prune as command
@@ -163,7 +163,7 @@ def test_the_command_writes_an_ordinary_checkpoint(
     to_train_on = Config.load(tmp_path / "pruned.yaml")
     assert to_train_on.train.start == str(output) and to_train_on.network == trained.config.network
     image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
-    before, after = (Predictor(open_checkpoint(path, "cpu", "fp32", 1)).predict(image) for path in (sleepy, output))
+    before, after = (Predictor(open_backend(path, "cpu", "fp32", 1)).predict(image) for path in (sleepy, output))
     np.testing.assert_allclose(after.boxes, before.boxes, atol=0.01)  # folded, and in channels_last
     np.testing.assert_allclose(after.scores, before.scores, atol=1e-4)
     assert command.main([str(output), "--data", str(root)]) == 2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 import pytest
 
-from system.command import LONGEST, Failure, Parser, count, exit_status, fraction, names
+from system import command
+from system.command import LONGEST, Failure, Parser, count, door, exit_status, fraction, names
 
 NO_ROOM = "not enough memory for that; close other programs, or give smaller sizes and batches"
 
@@ -58,6 +60,16 @@ def test_a_wrong_word_takes_one_line(capsys: pytest.CaptureFixture) -> None:
         assert caught.value.code == 2 and part in said and said.count("\n") == 1 and "mine.py --help" in said
     expected = argparse.Namespace(conf=0.5, batch=3, only=("Car", "Tram"))
     assert parser.parse_args(["--conf", ".5", "--batch", "3", "--only", "Car, Tram,"]) == expected
+
+
+def test_a_door_is_called_as_the_person_called_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "configs/kitti.yaml"])
+    assert door("train") == "python train.py"
+    monkeypatch.setattr(sys, "argv", ["/home/me/bin/kitti-evaluate"])  # pip install -e leaves a checkout
+    assert door("train") == "kitti-train"
+    monkeypatch.setattr(sys, "argv", ["my_program.py"])
+    monkeypatch.setattr(command, "IS_INSTALLED", True)
+    assert door("train") == "kitti-train"
 
 
 def test_a_message_is_never_long(capsys: pytest.CaptureFixture) -> None:

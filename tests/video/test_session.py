@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 
+import cv2
 import numpy as np
 import pytest
-from fakes import BrightSpot, make_video
+from fakes import BrightSpot, make_video, picture
 
-from detector.video.session import Options, run
+from detector.video.frames import Selection
+from detector.video.session import Options, _share, run
+from detector.video.sources import Item
+from training.distributed import World
 
 
 def never():
@@ -42,6 +46,40 @@ def test_a_camera_that_is_not_there_is_told_at_once_and_alone(capfd):
     with pytest.raises(ValueError, match=r"^camera 63: cannot be opened: is it connected"):
         run(Options(sources=("63",)), never, threading.Event())
     assert capfd.readouterr() == ("", "")  # OpenCV and FFmpeg have much to say
+
+
+def test_a_camera_is_opened_once(tmp_path, monkeypatch):
+    opened = []
+
+    class Capture:
+        def __init__(self, number):
+            opened.append(number)
+
+        def isOpened(self):
+            return True
+
+        def get(self, _):
+            return 25.0
+
+        def read(self):
+            return True, picture()
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    assert go("0", output=tmp_path / "out", saves=("json",), selection=Selection(max_frames=3)) == 0
+    assert opened == [0] and len((tmp_path / "out/detections.jsonl").read_text().splitlines()) == 3
+
+
+def test_pictures_whose_objects_get_ids_stay_together():
+    items = [
+        Item("video" if name.endswith("4") else "image", name, name) for name in ("a.png", "b.mp4", "c.png", "d.mp4")
+    ]
+    apart = [[item.location for item in _share(World(rank, 2), items, track=False)] for rank in (0, 1)]
+    assert apart == [["a.png", "c.png"], ["b.mp4", "d.mp4"]]
+    tracked = [[item.location for item in _share(World(rank, 3), items, track=True)] for rank in (0, 1, 2)]
+    assert tracked == [["a.png", "c.png"], ["b.mp4"], ["d.mp4"]]
 
 
 def test_a_camera_that_is_not_there_fails_beside_a_video_without_waiting(tmp_path, capfd):

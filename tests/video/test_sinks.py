@@ -13,10 +13,11 @@ from fakes import CLASSES, decode, picture
 
 from data.formats.kitti import read_labels
 from detector.inference.detections import Detections
-from detector.video import sinks
+from detector.video import picture_files
 from detector.video.encoder import VideoEncoder
 from detector.video.frames import Frame, Stamp
-from detector.video.sinks import Result, make_sinks
+from detector.video.sink import Result
+from detector.video.sinks import make_sinks
 
 FOUND = Detections(
     np.array([[10.5, 20.25, 40, 60], [-5, 80, 30, 200]], np.float32), np.array([0.9, 0.3], np.float32), np.array([0, 1])
@@ -181,13 +182,13 @@ def test_no_half_written_file_stands_under_a_final_name(tmp_path):
 def test_show_without_a_display_or_with_a_headless_opencv_is_told_in_a_line(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(sinks.sys, "platform", "linux")
+    monkeypatch.setattr(picture_files.sys, "platform", "linux")
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           QT5\n")
     with pytest.raises(ValueError, match="no display"):
-        sinks.require_window()
+        picture_files.require_window()
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
     with pytest.raises(ValueError, match="headless"):
-        sinks.require_window()
+        picture_files.require_window()
 
 
 def test_the_window_shows_each_frame_and_q_stops_the_run(monkeypatch):
@@ -195,7 +196,7 @@ def test_the_window_shows_each_frame_and_q_stops_the_run(monkeypatch):
     monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append((title, image[50, 10].tolist())))
     monkeypatch.setattr(cv2, "waitKey", lambda ms: ord("q") if len(shown) == 2 else -1)
     monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: 1.0)
-    window = sinks.WindowSink(stop)
+    window = picture_files.WindowSink(stop)
     window.write(Result(video_frame(0), NOTHING, CLASSES))
     assert not stop.is_set() and shown == [("/in/clip.mp4", [30, 30, 250])]  # OpenCV shows blue, green, red
     window.write(Result(video_frame(1), NOTHING, CLASSES))

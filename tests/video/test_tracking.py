@@ -9,6 +9,7 @@ from detector.inference.detections import Detections
 from detector.video import tracking
 
 pytest.importorskip("trackers", reason="the package trackers is optional")
+IMAGE = np.zeros((120, 700, 3), np.uint8)
 
 
 def found(*objects):
@@ -23,7 +24,7 @@ def test_ids_stay_with_their_objects_whatever_the_order_they_are_found_in():
     tracker, before = tracking.Tracker(25, 0.25), None
     for step in range(20):
         a, b = (100 + 3 * step, 0.9, 0), (400 - 3 * step, 0.8, 1)
-        ids = tracker.update(found(a, b)) if step % 2 else tracker.update(found(b, a))[::-1]
+        ids = tracker.update(found(a, b), IMAGE) if step % 2 else tracker.update(found(b, a), IMAGE)[::-1]
         if step:
             assert ids[0] != ids[1] and None not in ids
             assert before is None or ids == before
@@ -35,18 +36,18 @@ def test_ids_stay_with_their_objects_whatever_the_order_they_are_found_in():
 def test_an_object_hidden_for_half_a_second_keeps_its_id_and_a_new_one_gets_another():
     tracker = tracking.Tracker(10, 0.25)
     for step in range(5):
-        ids = tracker.update(found((100 + step, 0.9, 0)))
+        ids = tracker.update(found((100 + step, 0.9, 0)), IMAGE)
     for _ in range(5):
-        assert tracker.update(found()) == []
-    assert tracker.update(found((110, 0.9, 0))) == ids
-    tracker.update(found((111, 0.9, 0), (600, 0.9, 0)))
-    assert tracker.update(found((112, 0.9, 0), (600, 0.9, 0)))[1] not in ids
+        assert tracker.update(found(), IMAGE) == []
+    assert tracker.update(found((110, 0.9, 0)), IMAGE) == ids
+    tracker.update(found((111, 0.9, 0), (600, 0.9, 0)), IMAGE)
+    assert tracker.update(found((112, 0.9, 0), (600, 0.9, 0)), IMAGE)[1] not in ids
 
 
 def test_a_track_counts_once_for_the_class_it_was_called_most():
     tracker = tracking.Tracker(10, 0.25)
     for label in (1, 0, 0, 0, 1, 0):
-        tracker.update(found((100, 0.9, label)))
+        tracker.update(found((100, 0.9, label)), IMAGE)
     assert tracker.tracks_per_class(2) == [1, 0]
 
 
