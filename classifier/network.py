@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from backbones import build_backbone
 from backbones.pixels import MEAN, STD
+from backbones.pruned import prune
 from backbones.resnet import AttentionResNet
 from classifier.config import NetworkSettings
 
@@ -33,6 +34,6 @@ class Classifier(nn.Module):
 
 def build_classifier(settings: NetworkSettings, num_classes: int) -> Classifier:
     """The classifier that the settings describe, with fresh weights."""
-    return Classifier(
-        build_backbone(settings.arch, settings.attention_spec, num_classes=num_classes, stem=settings.stem)
-    )
+    backbone = build_backbone(settings.arch, settings.attention_spec, num_classes=num_classes, stem=settings.stem)
+    prune(backbone, settings.pruned)
+    return Classifier(backbone)

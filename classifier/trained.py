@@ -13,7 +13,14 @@ from backbones.pixels import MEAN, STD
 from classifier.config import Config
 from classifier.network import Classifier, build_classifier
 from data.annotation import check_class_names
-from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, understanding
+from training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    understanding,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,11 @@ class Trained:
         network = build_classifier(self.config.network, len(self.classes))
         load_weights(network, self.weights, self.origin)
         return network.eval()
+
+    def save(self, path: Path) -> None:
+        """A checkpoint for use; training writes its own, with more in it."""
+        config = self.config
+        save_checkpoint(path, Checkpoint(config.task, config.plain(), self.weights, about(config, self.classes)))
 
 
 def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:

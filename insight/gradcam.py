@@ -1,6 +1,7 @@
 """Where does a network look? python -m insight.gradcam W [W ...] IMAGES
 
-Grad-CAM of every object that it finds, and of every class. With labels (--data) also how good the maps are.
+Grad-CAM of every object that a detector finds, and of every class; of the class that a classifier names. With labels
+(--data) also how good the maps are.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from data.resize import Geometry, resize
 from detector.inference.drawing import colour_of, line_width
 from detector.inference.weights import SHIPPED, weights_argument
 from insight import measures, pictures
-from insight.frames import Frames, of_files, of_split
+from insight.frames import Frames, of_files
 from insight.maps import Map, Watch, channel_weights, class_map, on_input, on_picture
-from insight.subject import Finding, Image, Subject, open_subjects
+from insight.subject import Finding, Image, Subject, frames_for, open_subjects
 from insight.words import add_answer, add_data
 from system.charts import Theme
 from system.command import Parser, exit_status, fraction, names, tell
@@ -61,25 +62,29 @@ class Result:
     empty: int = 0
     rows: list[dict[str, float]] = field(default_factory=list)
     shown: list[NDArray[np.uint8]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
-def watched_module(subject: Subject, layer: str) -> nn.Module:
-    """The last attention in the backbone, or the backbone itself, which gives C3, C4, C5."""
+def watched_module(subject: Subject, layer: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """The last attention in the backbone, or what gives C3, C4, C5; and which of its maps for a finding of level k."""
     if layer != "attention":
-        return subject.backbone
-    if not subject.backbone.attention_paths:
-        raise ValueError(f"{subject.trained.origin}: its backbone has no attention; use --layer C5, or level")
-    return subject.backbone.get_submodule(subject.backbone.attention_paths[-1])
+        return subject.watched(layer)
+    backbone = subject.backbone
+    if not backbone.attention_paths or backbone.merge is not None:  # a classifier's, which gives a vector
+        raise ValueError(
+            f"{subject.trained.origin}: its backbone has no attention with a map; use --layer C5, or level"
+        )
+    return backbone.get_submodule(backbone.attention_paths[-1]), (0, 0, 0)
 
 
 def explain(subject: Subject, image: Image, layer: str, classes: Sequence[str], conf: float, iou: float) -> Explanation:
-    """The maps of what is found in an image; `level` is the map C3, C4 or C5 that a finding's own head reads."""
+    """The maps of what is found in an image; `level` is the map C3, C4 or C5 that a finding's own head reads (of a
+    classifier C5)."""
     batch, geometry = subject.place(image)
-    with Watch(watched_module(subject, layer)) as watch, torch.enable_grad():
-        findings = subject.findings(subject.network(batch), geometry, conf, iou)
-    findings = [finding for finding in findings if not classes or subject.classes[finding.label] in classes]
-    which = {"attention": 0, "C3": 0, "C4": 1, "C5": 2}
-    maps = [watch.maps[finding.level if layer == "level" else which[layer]] for finding in findings]
+    module, which = watched_module(subject, layer)
+    with Watch(module) as watch, torch.enable_grad():
+        findings = subject.findings(subject.network(batch), geometry, conf, iou, classes)
+    maps = [watch.maps[which[finding.level]] for finding in findings]
     weights = [channel_weights(finding.logit, over) for finding, over in zip(findings, maps, strict=True)]
 
     def together(chosen: Iterable[int]) -> Tensor:
@@ -112,30 +117,36 @@ def measure(
     subject: Subject, image: Image, explained: Explanation, annotations: Sequence[Annotation]
 ) -> list[dict[str, float]]:
     """Every measure for each finding that is an annotated object."""
-    source = resize(image, explained.geometry)
     rows = []
     for finding, raw in zip(explained.findings, explained.each, strict=True):
         box = annotated_box(finding, subject.classes[finding.label], annotations)
         if box is None:
             continue
-        over, scores = on_picture(raw, explained.geometry), partial(_scores_of, subject, finding)
-        given = on_input(raw, explained.geometry)
-        deletion, insertion = measures.curves(source, given, explained.geometry, scores)
-        blind = measures.curves(source, np.zeros_like(given), explained.geometry, scores)
-        chance = measures.area(over, box)
-        rows.append(
-            {
-                "pointing": measures.pointing(over, box),
-                "energy": measures.energy(over, box),
-                "deletion": deletion,
-                "insertion": insertion,
-                f"pointing{CHANCE}": chance,
-                f"energy{CHANCE}": chance,
-                f"deletion{CHANCE}": blind[0],
-                f"insertion{CHANCE}": blind[1],
-            }
-        )
+        over = on_picture(raw, explained.geometry)
+        pointing, energy, chance = measures.pointing(over, box), measures.energy(over, box), measures.area(over, box)
+        of_box = {"pointing": pointing, "energy": energy, f"pointing{CHANCE}": chance, f"energy{CHANCE}": chance}
+        rows.append(of_box | measure_curves(subject, image, explained, finding, raw))
     return rows
+
+
+def measure_named(subject: Subject, image: Image, explained: Explanation, name: str) -> list[dict[str, float]]:
+    """The measures that need no box, where the class is the right one."""
+    pairs = zip(explained.findings, explained.each, strict=True)
+    right = [(finding, raw) for finding, raw in pairs if subject.classes[finding.label] == name]
+    return [measure_curves(subject, image, explained, finding, raw) for finding, raw in right]
+
+
+def measure_curves(
+    subject: Subject, image: Image, explained: Explanation, finding: Finding, raw: Tensor
+) -> dict[str, float]:
+    """Deletion and insertion, and the same with a map that knows nothing."""
+    geometry = explained.geometry
+    source, scores = resize(subject.seen(image), geometry), partial(_scores_of, subject, finding)
+    given = on_input(raw, geometry)
+    deletion, insertion = measures.curves(source, given, geometry, scores)
+    blind = measures.curves(source, np.zeros_like(given), geometry, scores)
+    by_chance = {f"deletion{CHANCE}": blind[0], f"insertion{CHANCE}": blind[1]}
+    return {"deletion": deletion, "insertion": insertion, **by_chance}
 
 
 def _scores_of(subject: Subject, finding: Finding, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -158,17 +169,24 @@ def annotated_box(
 
 
 def overlaid(subject: Subject, image: Image, explained: Explanation) -> NDArray[np.uint8]:
-    """The picture with the map of all findings at one half, and their boxes."""
+    """What is seen of the picture with the map of all findings at one half, and boxes where objects are found."""
+    image = subject.seen(image)
     over: Map = np.zeros(image.shape[:2], np.float32)
     if explained.whole is not None:
         over = on_picture(explained.whole, explained.geometry)
     colours = (255 * matplotlib.colormaps["inferno"](over)[..., :3]).astype(np.uint8)
     picture = (image // 2 + colours // 2).astype(np.uint8)
-    for finding in explained.findings:
+    for finding in explained.findings if subject.finds_boxes else ():
         x1, y1, x2, y2 = (round(value) for value in finding.box.tolist())
         colour = colour_of(subject.classes[finding.label])
         cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line_width(*image.shape[:2]))
     return picture
+
+
+def said(subject: Subject, explained: Explanation) -> str:
+    """What a classifier names a picture, and how sure it is; boxes speak for themselves."""
+    named = [] if subject.finds_boxes else explained.findings
+    return ", ".join(f"{subject.classes[finding.label]} {finding.score:.2f}" for finding in named)
 
 
 def save_maps(path: Path, subject: Subject, explained: Explanation) -> None:
@@ -203,6 +221,7 @@ def grid(images: Sequence[tuple[str, Image]], results: Sequence[Result], theme: 
         axes[0, column].set_title(name)
         for row, result in enumerate(results, 1):
             axes[row, column].imshow(result.shown[column])
+            axes[row, column].set_xlabel(result.said[column])
     for row, result in enumerate(results, 1):
         axes[row, 0].set_ylabel(f"{result.subject.name}\n{result.subject.attention}")
     for each in axes.flat:
@@ -219,7 +238,7 @@ def run(args: argparse.Namespace) -> None:
         if unknown := set(args.classes) - set(subject.classes):
             has = ", ".join(subject.classes)
             raise ValueError(f"--classes {min(unknown)}: {subject.trained.origin} has only {has}")
-    frames = of_split(args.data, args.split, args.max) if args.data else of_files(args.images)
+    frames = frames_for(subjects, args.data, args.split, args.max) if args.data else of_files(args.images)
     results = [Result(subject) for subject in subjects]
     shown: list[tuple[str, Image]] = []
     for name, image in tqdm(frames, unit="img", desc="gradcam", disable=None):
@@ -236,13 +255,17 @@ def run(args: argparse.Namespace) -> None:
 def _look(result: Result, frames: Frames, name: str, image: Image, args: argparse.Namespace) -> None:
     subject = result.subject
     explained = explain(subject, image, args.layer, args.classes, args.conf, args.iou)
-    save_maps(args.output / "maps" / result.subject.name.replace("/", "_") / f"{name}.npz", subject, explained)
+    folder = args.output / "maps" / result.subject.name.replace("/", "_")
+    save_maps(folder / f"{name.replace('/', '_')}.npz", subject, explained)
     result.found += len(explained.findings)
     result.empty += sum(not bool(raw.any()) for raw in explained.each)
     if frames.annotations is not None:
         result.rows += measure(subject, image, explained, frames.annotations[name])
+    if frames.named is not None:
+        result.rows += measure_named(subject, image, explained, frames.named[name])
     if len(result.shown) < SHOWN:
         result.shown.append(overlaid(subject, image, explained))
+        result.said.append(said(subject, explained))
 
 
 def _numbers(result: Result) -> dict[str, Any]:
@@ -259,7 +282,7 @@ def _numbers(result: Result) -> dict[str, Any]:
 def _text(report: Mapping[str, Any], frames: Frames, args: argparse.Namespace) -> str:
     lines = [f"{len(frames)} pictures, maps of {args.layer}; they are in {args.output}"]
     for name, numbers in report.items():
-        lines.append(f"{name}: {numbers['found']} objects found, {numbers['empty_maps']} of their maps are empty")
+        lines.append(f"{name}: {numbers['found']} found, {numbers['empty_maps']} of their maps are empty")
         rows = numbers["measures"]
         for measured in (key for key in rows if CHANCE not in key):
             values, blind = rows[measured], rows[measured + CHANCE]["mean"]

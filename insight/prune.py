@@ -1,7 +1,7 @@
 """Which channels does attention never let through, and what are they worth? python -m insight.prune W --data ROOT
 
 A report first: channels whose largest z over a calibration set is at most tau. With --output a network without them, an
-ordinary checkpoint: evaluate.py, detect.py, the export and train.start take it.
+ordinary checkpoint: evaluate.py, detect.py, the export and training take it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,17 +23,20 @@ import yaml
 
 from backbones.counting import count_macs, count_params
 from backbones.pruned import is_prunable, prune
-from detector.config import Config
+from classifier.config import Config as ClassifierConfig
+from classifier.network import Classifier, build_classifier
+from detector.config import Config as DetectorConfig
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP
 from detector.export.agreement import ap_before_and_after, find
 from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
-from detector.inference.trained import Trained
 from detector.inference.weights import weights_argument
 from detector.network.build import build_detector
-from insight.frames import Frames, of_split
+from detector.network.model import DetectionModel
+from insight.frames import Frames
 from insight.gates import Logits, gates_of, logits_over, sigmoid
-from insight.subject import Subject, open_subjects
+from insight.subject import ClassifierSubject, DetectorSubject, Subject, Trained, open_subjects, subject_of
+from insight.top import top
 from insight.words import add_answer, add_data
 from system.command import Parser, door, exit_status, fraction, tell
 from system.files import write_text
@@ -41,6 +45,8 @@ TAUS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3)
 ROUNDS = 15
 
 Cut = dict[str, tuple[int, ...]]
+Config = DetectorConfig | ClassifierConfig
+Run = Callable[[], object]
 
 
 def prunable_logits(subject: Subject, frames: Frames) -> Logits:
@@ -69,20 +75,29 @@ def shut(logits: Logits, tau: float) -> Cut:
 
 
 def without(trained: Trained, cut: Cut) -> Trained:
-    """The same detector without these channels; its config says which."""
+    """The same network without these channels; its config says which."""
     network = trained.build()
     prune(network.backbone, cut)  # type: ignore[arg-type]
-    return replace(trained, config=pruned_config(trained.config, cut), weights=network.state_dict())
+    config = pruned_config(trained.config, cut)
+    return replace(trained, config=config, weights=network.state_dict())  # type: ignore[arg-type]
 
 
 def pruned_config(config: Config, cut: Cut) -> Config:
     network = config.network.model_copy(update={"pruned": cut, "pretrained": None})
-    return config.model_copy(update={"network": network})
+    smaller: Config = config.model_copy(update={"network": network})
+    return smaller
+
+
+def build(config: Config, num_classes: int) -> DetectionModel | Classifier:
+    """With fresh weights."""
+    if isinstance(config, ClassifierConfig):
+        return build_classifier(config.network, num_classes)
+    return build_detector(config.network, num_classes)
 
 
 def cost(config: Config, num_classes: int) -> tuple[int, int]:
-    """Parameters and multiply-adds of one image of the detector."""
-    network = build_detector(config.network, num_classes).to("meta")
+    """Parameters and multiply-adds of one image."""
+    network = build(config, num_classes).to("meta")
     return count_params(network), count_macs(network, config.size)
 
 
@@ -113,40 +128,35 @@ def _change(after: int, before: int) -> str:
     return f"{after / 1e6:.3f}M ({100 * (after / before - 1):+.2f} %)"
 
 
-def largest_difference(before: Trained, after: Trained, frames: Frames, device: torch.device) -> float:
-    """Of the raw outputs, over some frames, relative to the largest output."""
-    subject = Subject(before, "before", str(device))
-    other = after.build().to(device)
+def largest_difference(before: Subject, after: Subject, frames: Frames) -> float:
+    """Of the raw outputs, over some pictures, relative to the largest output."""
     worst = 0.0
     with torch.inference_mode():
         for _, image in frames:
-            batch, _ = subject.place(image)
-            for a, b in zip(subject.network(batch), other(batch), strict=True):
+            outputs = (subject.network(subject.place(image)[0]) for subject in (before, after))
+            for a, b in zip(*outputs, strict=True):  # a detector's maps, or rows of logits
                 worst = max(worst, float((a - b).abs().max() / a.abs().max()))
     return worst
 
 
-def milliseconds(backends: Mapping[str, TorchBackend], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median of one image, the networks taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in backends}
-    order = list(backends)
+def milliseconds(runs: Mapping[str, Run], rounds: int = ROUNDS) -> dict[str, float]:
+    """Median of each, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    order = list(runs)
     for turn in range(rounds + 2):  # two to warm up
         random.Random(turn).shuffle(order)
         for name in order:
-            backend = backends[name]
-            image = np.full((1, *backend.size, 3), 114, np.uint8)
-            backend.wait()
             started = time.perf_counter()
-            backend.run(image)
-            backend.wait()
+            runs[name]()
             if turn >= 2:
                 times[name].append(time.perf_counter() - started)
     return {name: 1000 * median(seconds) for name, seconds in times.items()}
 
 
-def backend_of(trained: Trained, device: str) -> TorchBackend:
-    config = trained.config
-    return TorchBackend(trained.build(), trained.classes, config.data.resize, config.size, device, "fp32")
+def backend_of(subject: DetectorSubject) -> TorchBackend:
+    config = subject.trained.config
+    network = subject.trained.build()
+    return TorchBackend(network, subject.classes, config.data.resize, config.size, subject.device, "fp32")
 
 
 def save(trained: Trained, path: Path) -> Path:
@@ -154,29 +164,26 @@ def save(trained: Trained, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     trained.save(path)
     values = trained.config.plain()
-    values["name"], values["train"]["start"] = path.stem, str(path)
+    values["name"] = path.stem
+    if isinstance(trained.config, DetectorConfig):
+        values["train"]["start"] = str(path)
+    else:
+        values["network"]["pretrained"] = str(path)
     config = path.with_suffix(".yaml")
     write_text(config, yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120))
     return config
 
 
-def write(trained: Trained, cut: Cut, frames: Frames, args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def write(whole: Subject, cut: Cut, frames: Frames, args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Writes the pruned checkpoint, and says what it costs and saves."""
-    smaller = without(trained, cut)
-    config = save(smaller, args.output)
-    checking = of_split(args.data, args.check_split, args.max)
-    assert checking.annotations is not None
-    backends = {"before": backend_of(trained, args.device), "after": backend_of(smaller, args.device)}
-    some = Frames(dict(list(frames.paths.items())[:4]))
-    difference = largest_difference(trained, smaller, some, backends["before"].device)
-    images = dict(checking)
-    found = {
-        name: find(Predictor(backend, conf=LOWEST_SCORE, iou=OVERLAP), images) for name, backend in backends.items()
-    }
-    ap = ap_before_and_after(
-        checking.annotations, found["before"], found["after"], trained.classes, ("before", "after")
-    )
-    ms = milliseconds(backends)
+    trained = without(whole.trained, cut)
+    config = save(trained, args.output)
+    smaller = subject_of(trained, "after", args.device)
+    checking = whole.frames(args.data, args.check_split or whole.splits()[1], args.max)
+    difference = largest_difference(whole, smaller, Frames(dict(list(frames.reads.items())[:4])))
+    compare = compare_detectors if isinstance(whole, DetectorSubject) else compare_classifiers
+    scores, runs = compare(whole, smaller, checking)  # type: ignore[arg-type]
+    ms = milliseconds(runs)
     ratio = ms["after"] / ms["before"]
     verdict = "faster" if ratio < 0.98 else "slower" if ratio > 1.02 else "as fast"
     report = {"output": str(args.output), "tau": args.tau, "difference": difference, "ms": ms}
@@ -184,27 +191,60 @@ def write(trained: Trained, cut: Cut, frames: Frames, args: argparse.Namespace) 
         f"{args.output}: tau {args.tau:g}, {sum(map(len, cut.values()))} channels cut",
         f"to train it on: {door('train')} {config}",
         f"largest difference of raw outputs, relative to the largest output: {difference:.2g}",
-        f"percent on {len(checking)} frames of split {args.check_split}: COCO's, and KITTI's moderate AP40",
-        ap,
+        scores,
         f"{ms['before']:.1f} ms an image before, {ms['after']:.1f} ms after ({verdict}; fp32, median of {ROUNDS})",
     ]
     return report, "\n".join(text)
+
+
+def compare_detectors(before: DetectorSubject, after: DetectorSubject, frames: Frames) -> tuple[str, dict[str, Run]]:
+    """A table of AP, and what to time."""
+    assert frames.annotations is not None
+    backends = {"before": backend_of(before), "after": backend_of(after)}
+    images = dict(frames)
+    found = {
+        name: find(Predictor(backend, conf=LOWEST_SCORE, iou=OVERLAP), images) for name, backend in backends.items()
+    }
+    names = ("before", "after")
+    table = ap_before_and_after(frames.annotations, found["before"], found["after"], before.classes, names)
+    title = f"percent on {len(frames)} frames of split {frames.split}: COCO's, and KITTI's moderate AP40"
+    return f"{title}\n{table}", {name: partial(_detect, backend) for name, backend in backends.items()}
+
+
+def _detect(backend: TorchBackend) -> None:
+    backend.run(np.full((1, *backend.size, 3), 114, np.uint8))
+    backend.wait()
+
+
+def compare_classifiers(
+    before: ClassifierSubject, after: ClassifierSubject, frames: Frames
+) -> tuple[str, dict[str, Run]]:
+    """Top-1 of both, and what to time."""
+    old, new = top(before, frames), top(after, frames)
+    change = " ".join(f"{key} {old[key]:.2f} before, {new[key]:.2f} after;" for key in old)
+    text = f"percent on {len(frames)} pictures of split {frames.split}: {change.rstrip(';')}"
+    return text, {"before": partial(_name, before), "after": partial(_name, after)}
+
+
+@torch.inference_mode()
+def _name(subject: ClassifierSubject) -> None:
+    subject.logits(subject.to_input(np.full((1, *subject.size, 3), 114, np.uint8))).cpu()
 
 
 def run(args: argparse.Namespace) -> None:
     if args.output and args.output.suffix != ".pt":
         raise ValueError(f"--output {args.output}: a checkpoint ends in .pt")
     (subject,) = open_subjects([args.weights], args.device)
-    trained, frames = subject.trained, of_split(args.data, args.split, args.max)
+    trained, frames = subject.trained, subject.frames(args.data, args.split or subject.splits()[0], args.max)
     logits = prunable_logits(subject, frames)
     whole = cost(trained.config, len(trained.classes))
     rows = preview(trained, logits, sorted({*TAUS, args.tau}), whole)
-    title = f"{len(frames)} frames of split {args.split}: channels whose gate opens no wider than tau in any of them"
+    title = f"{len(frames)} frames of split {frames.split}: channels whose gate opens no wider than tau in any of them"
     text = [title, preview_table(rows, logits, whole)]
-    report: dict[str, Any] = {"frames": len(frames), "split": args.split, "preview": rows}
+    report: dict[str, Any] = {"frames": len(frames), "split": frames.split, "preview": rows}
     cut = shut(logits, args.tau)
     if args.output and cut:
-        report["pruned"], told = write(trained, cut, frames, args)
+        report["pruned"], told = write(subject, cut, frames, args)
         text.append(told)
     elif args.output:
         text.append(
@@ -217,10 +257,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="python -m insight.prune", description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("weights", type=weights_argument, metavar="W", help=".pt checkpoint, or name of a shipped model")
-    add_data(parser, required=True, split="train")
+    add_data(parser, required=True, default="the one to train on")
     add("--tau", type=fraction, default=0.0, help="a gate that never opens wider is shut (default: %(default)s)")
     add("--output", type=Path, metavar="PATH", help="write the network without these channels (.pt)")
-    add("--check-split", default="val", help="frames on which AP is compared, as many (default: %(default)s)")
+    add("--check-split", help="pictures on which AP or top-1 is compared, as many (default: the one to validate on)")
     add_answer(parser)
     return parser.parse_args(arguments)
 

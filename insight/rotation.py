@@ -1,6 +1,6 @@
-"""What is left of a detector when the world is turned? python -m insight.rotation W [W ...] --data ROOT
+"""What is left of a network when the world is turned? python -m insight.rotation W [W ...] --data ROOT
 
-The paper's Table 9 for detectors: frames in exact quarter turns, to which no training has used it.
+The paper's Table 9, for classifiers and detectors: exact quarter turns, to which no training has used them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,16 @@ from detector.evaluation.run import LOWEST_SCORE, OVERLAP
 from detector.evaluation.validation import flat_metrics
 from detector.inference.detections import Detections, to_labels
 from detector.inference.predictor import Predictor
+from detector.inference.pytorch import TorchBackend
 from detector.inference.weights import weights_argument
-from insight.frames import Frames, of_split
-from insight.subject import Image, short_names
+from insight.frames import Frames, Image
+from insight.subject import ClassifierSubject, DetectorSubject, Subject, frames_for, open_subjects
+from insight.top import top
 from insight.words import add_answer, add_data
 from system.command import Parser, count, exit_status, tell
 
 TURNS = (0, 90, 180, 270)  # degrees clockwise
+PERCENT = ("top1", "top5")
 
 
 def turned(image: Image, degrees: int) -> Image:
@@ -72,21 +75,27 @@ def score(predictor: Predictor, frames: Frames, degrees: int, batch: int) -> Eva
     return evaluate(frames.annotations, found, predictor.classes)
 
 
-def rotate(weights: Path, frames: Frames, args: argparse.Namespace) -> dict[int, dict[str, float]]:
-    """mAP50, AP and AP40 by turn. The network's input is turned with the frame, so that objects keep their size."""
-    predictor = Predictor(weights, args.device, "fp32", LOWEST_SCORE, OVERLAP)
-    height, width = predictor.backend.size
+def rotate(subject: Subject, frames: Frames, batch: int) -> dict[int, dict[str, float]]:
+    """By turn: mAP50, AP and AP40 of a detector, top-1 and top-5 of a classifier. The network's input turns with the
+    frame, so that things keep their size."""
+    if not isinstance(subject, DetectorSubject):
+        assert isinstance(subject, ClassifierSubject)
+        return {turn: top(subject, frames, partial(turned, degrees=turn), batch, f"{turn} degrees") for turn in TURNS}
+    config, (height, width) = subject.trained.config, subject.size
     numbers = {}
     for degrees in TURNS:
-        predictor.backend.size = (height, width) if degrees % 180 == 0 else (width, height)
-        numbers[degrees] = flat_metrics(score(predictor, frames, degrees, args.batch).to_json())
+        size = (height, width) if degrees % 180 == 0 else (width, height)
+        network = subject.trained.build()
+        backend = TorchBackend(network, subject.classes, config.data.resize, size, subject.device, "fp32")
+        found = score(Predictor(backend, conf=LOWEST_SCORE, iou=OVERLAP), frames, degrees, batch)
+        numbers[degrees] = flat_metrics(found.to_json())
     return numbers
 
 
 def table(numbers: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
     """All in percent; after the turned ones the change from the upright frames."""
     some = next(iter(next(iter(numbers.values())).values()))
-    shown = [key for key in some if key in ("mAP50", "AP") or key.endswith("_moderate")]
+    shown = [key for key in some if key in (*PERCENT, "mAP50", "AP") or key.endswith("_moderate")]
     width = max(len(name) for name in numbers)
     heads = "".join(f"{key.removeprefix('AP40_').removesuffix('_moderate'):>18}" for key in shown)
     lines = [f"{'':{width}}  turn{heads}"]
@@ -98,20 +107,21 @@ def table(numbers: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 
 def _cell(key: str, row: Mapping[str, float], upright: Mapping[str, float], degrees: int) -> str:
-    percent = 1 if key.startswith("AP40_") else 100
+    percent = 1 if key.startswith("AP40_") or key in PERCENT else 100
     value, change = percent * row[key], percent * (row[key] - upright[key])
     return f"{value:.2f}" if degrees == 0 else f"{value:.2f} ({change:+.2f})"
 
 
 def run(args: argparse.Namespace) -> None:
-    wrong = [path for path in args.weights if path.suffix != ".pt"]
+    wrong = [path for path in args.weights if path.suffix in (".onnx", ".xml")]
     if wrong:
         raise ValueError(f"{wrong[0]}: an exported network takes one size of input only; give the .pt checkpoint")
-    frames = of_split(args.data, args.split, args.max)
-    names = short_names(args.weights)
-    numbers = {name: rotate(path, frames, args) for name, path in zip(names, args.weights, strict=True)}
-    title = f"{len(frames)} frames of split {args.split}, turned clockwise; percent, of KITTI's classes moderate AP40"
-    report: dict[str, Any] = {"frames": len(frames), "split": args.split, "networks": numbers}
+    subjects = open_subjects(args.weights, args.device)
+    frames = frames_for(subjects, args.data, args.split, args.max)
+    numbers = {subject.name: rotate(subject, frames, args.batch) for subject in subjects}
+    what = "percent, of KITTI's classes moderate AP40" if subjects[0].finds_boxes else "percent"
+    title = f"{len(frames)} frames of split {frames.split}, turned clockwise; {what}"
+    report: dict[str, Any] = {"frames": len(frames), "split": frames.split, "networks": numbers}
     tell(report, f"{title}\n\n{table(numbers)}", args.json)
 
 

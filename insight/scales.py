@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from detector.inference.weights import weights_argument
 from insight import pictures
-from insight.frames import of_split
 from insight.gates import Logits, logits_over, sigmoid
-from insight.subject import open_subjects
+from insight.subject import frames_for, open_subjects
 from insight.words import add_answer, add_data
 from system.charts import Theme
 from system.command import Parser, exit_status, tell
@@ -138,7 +137,7 @@ def chart(logits: Mapping[str, Logits], theme: Theme) -> Figure:
 
 def run(args: argparse.Namespace) -> None:
     subjects = open_subjects(args.weights, args.device)
-    frames = of_split(args.data, args.split, args.max)
+    frames = frames_for(subjects, args.data, args.split, args.max)
     logits = {subject.name: logits_over(subject, frames) for subject in subjects}
     rows = {name: [statistics(block, of[block]) for block in stages_of(of)] for name, of in logits.items()}
     args.output.mkdir(parents=True, exist_ok=True)
@@ -150,8 +149,8 @@ def run(args: argparse.Namespace) -> None:
         name: {"attention": attention[name], "stages": [asdict(stage) for stage in stages]}
         for name, stages in rows.items()
     }
-    title = f"{len(frames)} frames of split {args.split}; pictures and logits are in {args.output}"
-    report = {"frames": len(frames), "split": args.split, "networks": networks}
+    title = f"{len(frames)} frames of split {frames.split}; pictures and logits are in {args.output}"
+    report = {"frames": len(frames), "split": frames.split, "networks": networks}
     tell(report, "\n\n".join((title, table(rows), claims(rows, attention))), args.json)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from system.command import Parser, count
 
 
-def add_data(parser: Parser, required: bool, split: str = "val") -> None:
+def add_data(parser: Parser, required: bool, default: str = "the one to validate on") -> None:
     add = parser.add_argument
     add("--data", type=Path, required=required, metavar="ROOT", help="a data set")
-    add("--split", default=split, help="its frames: val, train, all, a list in ROOT/ImageSets (default: %(default)s)")
+    add("--split", help=f"val, train, all, a list in ROOT/ImageSets, a classifier's folder (default: {default})")
     add("--max", type=count, metavar="N", help="at most N frames, evenly spread over the split (default: all)")
 
 

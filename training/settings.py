@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from backbones.attention import CATALOGUE
 from backbones.names import Coverage, Placement
+from backbones.pruned import check_pruned
 from backbones.resnet import ARCHS, check_backbone
 from backbones.spec import AttentionSpec, option_parameters, split
 from data.batches import size_choices
@@ -35,9 +36,16 @@ class BackboneSettings(Settings):
         description="start the backbone from these weights: a file, or imagenet (torchvision downloads it)",
     )
 
+    pruned: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="channels cut from a block's residual branch, {layer4.0: [3, 17]}: python -m insight.prune",
+    )
+
     @model_validator(mode="after")
     def _backbone_exists(self) -> Self:
         check_backbone(self.arch, self.attention_spec, num_classes=1000 if self.classifies else None)
+        if self.pruned:
+            check_pruned(self.arch, self.attention_spec, self.pruned)
         name, _ = split(self.attention)
         if self.residual_gate and "residual_gate" not in option_parameters(name):
             having = [other for other in CATALOGUE if "residual_gate" in option_parameters(other)]

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from backbones.pruned import check_pruned
 from data.annotation import AUTO
 from data.settings import Settings
 from training.settings import BackboneSettings
@@ -31,17 +30,10 @@ class NetworkSettings(BackboneSettings):
         "auto: found in the training split when a run starts",
     )
 
-    pruned: dict[str, tuple[int, ...]] = Field(
-        default_factory=dict,
-        description="channels cut from a block's residual branch, {layer4.0: [3, 17]}: python -m insight.prune",
-    )
-
     @model_validator(mode="after")
-    def _can_be_pruned(self) -> NetworkSettings:
+    def _starts_whole(self) -> NetworkSettings:
         if self.pruned and self.pretrained:
             raise ValueError("pretrained weights are of a whole backbone: start a pruned one with train.start instead")
-        if self.pruned:
-            check_pruned(self.arch, self.attention_spec, self.pruned)
         return self
 
     @property

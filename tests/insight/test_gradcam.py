@@ -17,7 +17,7 @@ from data.resize import fit
 from insight import gradcam
 from insight.maps import Watch, channel_weights, class_map, normalised, on_picture
 from insight.measures import area, curves, energy, order, pointing
-from insight.subject import Subject, short_names
+from insight.subject import DetectorSubject, short_names
 
 
 def test_one_layer_gives_the_formula() -> None:
@@ -64,15 +64,15 @@ def test_a_relu_in_place_behind_the_module_overwrites_nothing() -> None:
 
 
 def test_the_attentions_map_is_what_came_before_the_blocks_relu() -> None:
-    subject = Subject(awake(), "emca", "cpu")
-    with Watch(gradcam.watched_module(subject, "attention")) as watch, torch.enable_grad():
+    subject = DetectorSubject(awake(), "emca", "cpu")
+    with Watch(gradcam.watched_module(subject, "attention")[0]) as watch, torch.enable_grad():
         subject.network(torch.randint(0, 256, (1, 3, 64, 128), dtype=torch.uint8))
     assert subject.backbone.attention_paths[-1] == "layer4.0.attention"
     assert (watch.maps[0] < 0).any()
 
 
 def test_a_finding_is_the_prediction_that_has_its_score() -> None:
-    subject = Subject(awake(), "emca", "cpu")
+    subject = DetectorSubject(awake(), "emca", "cpu")
     batch, geometry = subject.place(np.full((60, 120, 3), 90, np.uint8))
     outputs = subject.network(batch)
     findings = subject.findings(outputs, geometry, 0.3, 0.45)
@@ -85,7 +85,7 @@ def test_a_finding_is_the_prediction_that_has_its_score() -> None:
 
 
 def test_the_map_of_a_class_is_that_of_the_sum_of_its_logits() -> None:
-    subject = Subject(awake(), "emca", "cpu")
+    subject = DetectorSubject(awake(), "emca", "cpu")
     image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
     explained = gradcam.explain(subject, image, "C4", (), 0.3, 0.45)
     batch, geometry = subject.place(image)
@@ -177,7 +177,7 @@ def test_wrong_words_take_one_line(
 
 
 def test_a_map_is_judged_where_the_object_is_annotated() -> None:
-    subject = Subject(awake(), "emca", "cpu")
+    subject = DetectorSubject(awake(), "emca", "cpu")
     image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
     explained = gradcam.explain(subject, image, "level", ("Car",), 0.3, 0.45)
     areas = [np.prod(finding.box[2:] - finding.box[:2]) for finding in explained.findings]

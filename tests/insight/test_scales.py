@@ -13,7 +13,7 @@ from small_detector import awake
 from insight import scales
 from insight.frames import of_split
 from insight.gates import gates_of, logits_over
-from insight.subject import Subject
+from insight.subject import DetectorSubject
 
 
 def test_statistics_by_hand() -> None:
@@ -29,7 +29,7 @@ def test_statistics_by_hand() -> None:
 @pytest.mark.parametrize("attention", ["emca-se", "eca", "srm"])
 def test_the_recorded_logits_are_those_behind_the_output(attention: str, root: Path) -> None:
     """The gate is worked out from what went in and came out of the attention: (sum - shortcut) / residual."""
-    subject = Subject(awake(attention=attention), "net", "cpu")
+    subject = DetectorSubject(awake(attention=attention), "net", "cpu")
     module, gates = subject.backbone.layer3[0].attention, []
 
     def look(_: object, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -58,4 +58,4 @@ def test_the_command(weights: Path, root: Path, tmp_path: Path, capsys: pytest.C
 
 def test_an_attention_without_channel_gates_is_refused(root: Path) -> None:
     with pytest.raises(ValueError, match="has no gate for each channel"):
-        logits_over(Subject(awake(attention="none"), "net", "cpu"), of_split(root, "val", None))
+        logits_over(DetectorSubject(awake(attention="none"), "net", "cpu"), of_split(root, "val", None))
