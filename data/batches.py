@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,7 +36,8 @@ class Targets:
     """The objects of a whole batch, flat: row k belongs to image `image[k]` of the batch.
 
     boxes [n, 4] float32 x1 y1 x2 y2 in pixels of the network input, labels [n] int64, image [n] int64;
-    ignore [m, 4] and ignore_image [m]: regions in which a prediction is neither right nor wrong.
+    ignore [m, 4] and ignore_image [m]: regions in which a prediction is neither right nor wrong; masks [n, H, W] uint8
+    of 0 and 1 where they are asked for.
     """
 
     boxes: Tensor
@@ -44,12 +45,17 @@ class Targets:
     image: Tensor
     ignore: Tensor
     ignore_image: Tensor
+    masks: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
-        return Targets(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Targets:
-        return Targets(*(getattr(self, name).pin_memory() for name in self.__slots__))
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        tensors = {name: getattr(self, name) for name in self.__slots__}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
 @dataclass(frozen=True, slots=True)

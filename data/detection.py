@@ -26,7 +26,8 @@ BACKGROUND = -2  # where -1 is a region and 0 the first class
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One frame: image uint8 [h, w, 3] RGB, boxes float32 [n, 4] xyxy pixels, labels int64 [n],
-    ignore float32 [m, 4] (regions in which a prediction is neither right nor wrong), frame id.
+    ignore float32 [m, 4] (regions in which a prediction is neither right nor wrong), frame id; where masks are asked
+    for, masks uint8 [n, h, w] of 0 and 1 beside the boxes.
 
     A cached image is read-only and may be reduced; `original` is then the (height, width) of its file, and the boxes
     are in pixels of the image as it is here.
@@ -38,6 +39,7 @@ class Sample:
     ignore: np.ndarray
     frame: str
     original: tuple[int, int] | None = None
+    masks: np.ndarray | None = None
 
     @property
     def source(self) -> tuple[int, int]:
