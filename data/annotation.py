@@ -106,6 +106,10 @@ class ClassSet:
         index = self.index(annotation.name)
         return -1 if annotation.ignore and index is not None else index
 
+    def all_seen(self, annotations: Iterable[Annotation]) -> list[Annotation]:
+        """Those that `seen` leaves."""
+        return [seen for annotation in annotations if (seen := self.seen(annotation)) is not None]
+
     def seen(self, annotation: Annotation) -> Annotation | None:
         """The annotation as an evaluation of these classes takes it; None: a crowd of what nobody looks for."""
         name = self.spelling(annotation.name)

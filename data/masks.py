@@ -30,6 +30,21 @@ class Rle:
     counts: bytes
 
 
+class PackedMasks:
+    """Many masks in three flat arrays, which processes share: forked workers would copy small objects page by page."""
+
+    def __init__(self, masks: Sequence[Rle | None]) -> None:
+        counts = [b"" if mask is None else mask.counts for mask in masks]
+        self._counts = np.frombuffer(b"".join(counts), np.uint8)
+        self._ends = np.cumsum([0, *map(len, counts)])
+        self._sizes = np.array([(0, 0) if mask is None else mask.size for mask in masks], np.int32).reshape(-1, 2)
+
+    def __getitem__(self, row: int) -> Rle:
+        """Without size and runs where there is none."""
+        height, width = self._sizes[row].tolist()
+        return Rle((height, width), self._counts[self._ends[row] : self._ends[row + 1]].tobytes())
+
+
 def encode(mask: NDArray[Any]) -> Rle:
     """Anything but 0 in [h, w] belongs to the mask."""
     columns = cv2.transpose((mask != 0).view(np.uint8))  # many times as fast as NumPy's copy
