@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from data.resize import fit, resize_masks
 from data.settings import DataSettings
 
 log = logging.getLogger(__name__)
+Masks = Literal["none", "annotations", "samples"]
 TOLD = 5  # names in a message; the rest are counted
 BACKGROUND = -2  # where -1 is a region and 0 the first class
 
@@ -52,7 +54,8 @@ class Sample:
 class DetectionDataset:
     """Frames of one split of the data at `root`. Annotations are read and checked when it is made, images when asked
     for. `classes` means what the format of the data says, and `auto` all that the labels of the split name. Objects
-    called as in `ignore` are regions to ignore. With `masks` every object must have one.
+    called as in `ignore` are regions to ignore. `masks` says what has them: annotations, where the data has any, or
+    samples too, for which every object must have one.
     """
 
     def __init__(
@@ -63,9 +66,9 @@ class DetectionDataset:
         allow_missing: bool = False,
         cache: CacheSpec | None = None,
         ignore: Iterable[str] = (),
-        masks: bool = False,
+        masks: Masks = "none",
     ) -> None:
-        self.source = open_source(root, masks=masks)
+        self.source = open_source(root, masks=masks != "none")
         listed = self.source.frames(split)
         self.class_set = self.source.class_set(classes)
         self.frames = tuple(frame for frame in listed if self.source.has(frame))
@@ -76,7 +79,7 @@ class DetectionDataset:
             self.class_set = self._all_found(self.class_set, ignore)
         self.class_set = self.class_set.ignoring(ignore)
         kept = self._keep_wanted(starts, boxes, kinds)
-        self._masks = self._pack(list(compress(found, kept))) if masks else None
+        self._masks = self._pack(list(compress(found, kept))) if masks == "samples" else None
         self.cache = cache.open([self.image_path(frame) for frame in self.frames]) if cache else None
 
     def __len__(self) -> int:
@@ -186,13 +189,14 @@ def open_dataset(
 ) -> DetectionDataset:
     """The dataset as the settings want it; only frames that are read every epoch, those trained on, are cached.
     `classes` take the place of those in the settings, which may leave them to the data. `masks` are read for the
-    networks that learn them."""
+    networks that learn them: to train on, or to be held against what was found."""
     cache = None
     if training and settings.cache != "none":
         folder = Path(settings.cache_dir or open_source(settings.root).root / "cached_images")
         cache = CacheSpec(settings.cache, settings.cache_limit_gb * GB, settings.cache_max_side, folder)
     wanted = settings.classes if classes is None else classes
-    dataset = DetectionDataset(settings.root, split, wanted, settings.allow_missing, cache, settings.ignore, masks)
+    use: Masks = "none" if not masks else "samples" if training else "annotations"
+    dataset = DetectionDataset(settings.root, split, wanted, settings.allow_missing, cache, settings.ignore, use)
     if training:
         tell_names(dataset, f"split {split!r}", is_kitti_set=settings.classes in CLASS_SETS)
     return dataset

@@ -117,7 +117,7 @@ def from_json(segmentation: object, size: tuple[int, int] | None, where: str) ->
         if not _are_near(polygon[0::2], width) or not _are_near(polygon[1::2], height):
             found = f"a polygon reaches from {min(polygon):g} to {max(polygon):g}"
             raise DatasetError(f"{where}: {found}, the picture is {width} x {height}; correct its points")
-    return _from_dict(coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width)))
+    return Rle(size, coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))["counts"])
 
 
 def overhang(segmentation: object, size: tuple[int, int]) -> float:
@@ -152,7 +152,7 @@ def _from_runs(segmentation: dict[str, Any], size: tuple[int, int] | None, where
         raise DatasetError(f"{where}: {found}; export it again")
     if text is None:
         return _from_dict(coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width))
-    return Rle((height, width), text)
+    return Rle(size or (height, width), text)
 
 
 def _runs(counts: bytes) -> list[int] | None:

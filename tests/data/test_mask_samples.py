@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_masks_are_the_pixels_of_objects_and_read_only_where_asked_for(root: Path) -> None:
-    dataset = DetectionDataset(root, "train", masks=True)
+    dataset = DetectionDataset(root, "train", masks="samples")
     for sample in dataset:
         assert sample.masks is not None
         expected = np.zeros((2, 64, 128), np.uint8)
@@ -67,9 +67,12 @@ def test_an_object_without_a_mask_is_told_where_masks_are_learnt(root: Path) -> 
     rows[4]["segmentation"] = []
     change_json(path, annotations=rows)
     with pytest.raises(DatasetError, match=r"instances_train2017.json: 000000000101.jpg: an object .* has no mask"):
-        DetectionDataset(root, "train", masks=True)
+        DetectionDataset(root, "train", masks="samples")
+    judged = DetectionDataset(root, "train", masks="annotations")
+    assert judged[0].masks is None
+    assert [item.mask is None for item in judged.annotations("000000000101")].count(True) == 1
     name = {3: "bus", 7: "traffic light"}[rows[4]["category_id"]]
-    assert DetectionDataset(root, "train", masks=True, ignore=[name]).class_set.index(name) == -1
+    assert DetectionDataset(root, "train", masks="samples", ignore=[name]).class_set.index(name) == -1
 
 
 def test_sizes_that_are_not_the_files_are_told(root: Path) -> None:
@@ -80,12 +83,12 @@ def test_sizes_that_are_not_the_files_are_told(root: Path) -> None:
     rows = [row for row in content["annotations"] if not row["iscrowd"] and row["id"] % 2 == 0]
     change_json(path, images=content["images"], annotations=rows)
     with pytest.raises(DatasetError, match="a mask of 100 x 64 pixels, the image has 128 x 64"):
-        DetectionDataset(root, "train", masks=True)[0]
+        DetectionDataset(root, "train", masks="samples")[0]
 
 
 def test_a_reduced_copy_in_the_cache_has_reduced_masks(root: Path) -> None:
-    whole = DetectionDataset(root, "train", masks=True)[1]
-    half = DetectionDataset(root, "train", masks=True, cache=CacheSpec("ram", max_side=64))[1]
+    whole = DetectionDataset(root, "train", masks="samples")[1]
+    half = DetectionDataset(root, "train", masks="samples", cache=CacheSpec("ram", max_side=64))[1]
     assert whole.masks is not None
     assert half.masks is not None
     assert half.masks.shape == (2, 32, 64)
@@ -178,7 +181,7 @@ def test_placing_puts_masks_where_pixels_go(policy: str) -> None:
 
 
 def test_a_batch_has_the_masks_of_all_its_frames_beside_their_boxes(root: Path) -> None:
-    dataset = DetectionDataset(root, "train", masks=True)
+    dataset = DetectionDataset(root, "train", masks="samples")
     sampler = BatchSampler(len(dataset), 3, (64, 128), shuffle=False)
     batch = next(iter(make_loader(dataset, sampler)))
     masks = batch.targets.masks
