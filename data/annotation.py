@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data.masks import Rle
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, float64 as in the file
 
@@ -33,7 +37,8 @@ class Problem:
 class Annotation:
     """One object or detection; -1 is an unknown truncation or occlusion, and None the score of what nobody detected.
 
-    `ignore` makes it a region in which a prediction is neither right nor wrong.
+    `ignore` makes it a region in which a prediction is neither right nor wrong. `area` in pixels is None where the
+    file does not say it: the box's. `mask` is read where it is asked for.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Annotation:
     occlusion: int = -1
     score: float | None = field(default=None, kw_only=True)
     ignore: bool = field(default=False, kw_only=True)
+    area: float | None = field(default=None, kw_only=True)
+    mask: Rle | None = field(default=None, kw_only=True)
 
 
 def check_class_names(names: Sequence[object], where: str) -> tuple[str, ...]:
@@ -98,6 +105,10 @@ class ClassSet:
         """As `index`, of an annotation: one that says so itself is a region, if its name is one of the set's."""
         index = self.index(annotation.name)
         return -1 if annotation.ignore and index is not None else index
+
+    def all_seen(self, annotations: Iterable[Annotation]) -> list[Annotation]:
+        """Those that `seen` leaves."""
+        return [seen for annotation in annotations if (seen := self.seen(annotation)) is not None]
 
     def seen(self, annotation: Annotation) -> Annotation | None:
         """The annotation as an evaluation of these classes takes it; None: a crowd of what nobody looks for."""

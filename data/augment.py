@@ -11,7 +11,7 @@ import numpy as np
 
 from data.detection import Sample, clip
 from data.effects import Effects
-from data.resize import Geometry, fit, resize
+from data.resize import Geometry, fit, resize, resize_masks
 from data.settings import AugmentSettings
 from data.warp import Window, area, random_colour, random_warp
 
@@ -20,7 +20,8 @@ ASPECT_SHARE = 0.25  # a crop gives each axis between 1/4 and 3/4 of the (logari
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A frame as the network gets it: image uint8 [H, W, 3]; boxes [n, 4], labels [n], ignore [m, 4] in its pixels.
+    """A frame as the network gets it: image uint8 [H, W, 3]; boxes [n, 4], labels [n], ignore [m, 4] in its pixels,
+    masks uint8 [n, H, W] where the sample has them.
 
     `geometry` is the plain placement of the frame; after random changes it tells sizes only.
     """
@@ -31,6 +32,7 @@ class Placed:
     ignore: np.ndarray
     frame: str
     geometry: Geometry
+    masks: np.ndarray | None = None
 
 
 def place(sample: Sample, policy: str, out: np.ndarray) -> Placed:
@@ -39,9 +41,10 @@ def place(sample: Sample, policy: str, out: np.ndarray) -> Placed:
     geometry = fit(sample.source, size, policy)
     resize(sample.image, geometry, out)
     here = fit((sample.image.shape[0], sample.image.shape[1]), sample.source, "stretch")  # of a reduced copy
-    boxes, labels = clip(geometry.apply(here.apply(sample.boxes)), sample.labels, size)
+    boxes, rows = clip(geometry.apply(here.apply(sample.boxes)), np.arange(len(sample.boxes)), size)
     ignore, _ = clip(geometry.apply(here.apply(sample.ignore)), np.full(len(sample.ignore), -1), size)
-    return Placed(out, boxes, labels, ignore, sample.frame, geometry)
+    masks = None if sample.masks is None else resize_masks(sample.masks[rows], geometry)
+    return Placed(out, boxes, sample.labels[rows], ignore, sample.frame, geometry, masks)
 
 
 class Augment:
@@ -90,7 +93,8 @@ class Augment:
             window = _random_window(sample.image, (x2 - x1) / usual[0] / zoom, (y2 - y1) / usual[1] / zoom, rng)
             part = self._one(sample, window, "stretch", rng, out[y1:y2, x1:x2])
             shift = np.array([x1, y1, x1, y1], np.float32)
-            parts.append(replace(part, boxes=part.boxes + shift, ignore=part.ignore + shift))
+            masks = None if part.masks is None else _moved(part.masks, (x1, y1), (height, width))
+            parts.append(replace(part, boxes=part.boxes + shift, ignore=part.ignore + shift, masks=masks))
         return _joined(
             replace(parts[0], image=out, geometry=fit(samples[0].source, (height, width), self.policy)), parts
         )
@@ -114,7 +118,8 @@ class Augment:
         kept = seen & (left >= self.settings.min_visible)
         uncounted = np.concatenate([regions[_visible(regions)], inside[seen & ~kept]])
         geometry = fit(sample.source, (out.shape[0], out.shape[1]), policy)
-        return Placed(out, inside[kept], sample.labels[kept], uncounted, sample.frame, geometry)
+        masks = None if sample.masks is None else warp.masks(sample.masks[kept], (out.shape[0], out.shape[1]))
+        return Placed(out, inside[kept], sample.labels[kept], uncounted, sample.frame, geometry, masks)
 
 
 def crop_window(boxes: np.ndarray, hw: tuple[int, int], min_area: float, rng: np.random.Generator) -> Window:
@@ -142,12 +147,22 @@ def _random_window(image: np.ndarray, width: float, height: float, rng: np.rando
     return x, y, min(full_width, x + x_span), min(full_height, y + y_span)
 
 
+def _moved(masks: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Masks [n, h, w] of a part whose corner (x, y) this is -> [n, H, W] of the whole of (height, width) `size`."""
+    (x, y), (rows, columns) = corner, masks.shape[1:]
+    whole = np.zeros((len(masks), *size), np.uint8)
+    whole[:, y : y + rows, x : x + columns] = masks
+    return whole
+
+
 def _joined(first: Placed, parts: list[Placed]) -> Placed:
+    masks = [part.masks for part in parts if part.masks is not None]
     return replace(
         first,
         boxes=np.concatenate([part.boxes for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         ignore=np.concatenate([part.ignore for part in parts]),
+        masks=np.concatenate(masks) if masks else None,
     )
 
 

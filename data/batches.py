@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,7 +28,8 @@ Made = TypeVar("Made")  # a batch, of whatever task
 STRIDE = 32  # the network's coarsest map: sides of its input are multiples of it
 AHEAD = 2  # batches that a worker prepares ahead
 PATIENCE_S = 600  # a batch takes milliseconds; a worker that gives none for so long never will
-_BOXES = 1 << 16  # bytes of a batch beside its images, generously
+_BOXES = 1 << 16  # bytes of a batch beside its images and masks, generously
+_MASKS = 2  # a batch may have twice as many as is usual
 _ORDER, _SIZES = 0, 1  # what a random stream is for; part of its seed
 
 
@@ -36,7 +38,8 @@ class Targets:
     """The objects of a whole batch, flat: row k belongs to image `image[k]` of the batch.
 
     boxes [n, 4] float32 x1 y1 x2 y2 in pixels of the network input, labels [n] int64, image [n] int64;
-    ignore [m, 4] and ignore_image [m]: regions in which a prediction is neither right nor wrong.
+    ignore [m, 4] and ignore_image [m]: regions in which a prediction is neither right nor wrong; masks [n, H, W] uint8
+    of 0 and 1 where they are asked for.
     """
 
     boxes: Tensor
@@ -44,12 +47,17 @@ class Targets:
     image: Tensor
     ignore: Tensor
     ignore_image: Tensor
+    masks: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
-        return Targets(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Targets:
-        return Targets(*(getattr(self, name).pin_memory() for name in self.__slots__))
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        tensors = {name: getattr(self, name) for name in self.__slots__}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +169,8 @@ def size_choices(size: tuple[int, int], size_range: tuple[int, int] | None) -> l
 
 
 def collate(placed: Sequence[Placed], images: np.ndarray) -> Batch:
-    """Placed frames whose pixels are the rows of `images` [B, H, W, 3] -> a Batch; nothing is copied but boxes."""
+    """Placed frames whose pixels are the rows of `images` [B, H, W, 3] -> a Batch; nothing is copied but boxes and
+    masks."""
 
     def flat(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         owner = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
@@ -170,9 +179,10 @@ def collate(placed: Sequence[Placed], images: np.ndarray) -> Batch:
     boxes, image = flat([item.boxes for item in placed])
     ignore, ignore_image = flat([item.ignore for item in placed])
     labels = torch.from_numpy(np.concatenate([item.labels for item in placed]))
+    masks = [item.masks for item in placed if item.masks is not None]
     return Batch(
         torch.from_numpy(images).permute(0, 3, 1, 2),
-        Targets(boxes, labels, image, ignore, ignore_image),
+        Targets(boxes, labels, image, ignore, ignore_image, torch.from_numpy(np.concatenate(masks)) if masks else None),
         tuple(item.frame for item in placed),
         tuple(item.geometry for item in placed),
     )
@@ -229,17 +239,20 @@ def make_loader(
     pin_memory: bool = False,
 ) -> Loader[Batch]:
     """Batches of frames with their objects, resized by `policy`, varied by `augment`."""
-    return open_loader(Prepared(dataset, policy, augment), sampler, workers, pin_memory)
+    planes = 3 + math.ceil(_MASKS * dataset.masks_a_frame)
+    return open_loader(Prepared(dataset, policy, augment), sampler, workers, pin_memory, planes)
 
 
-def open_loader(prepared: Dataset[Made], sampler: BatchSampler, workers: int, pin_memory: bool) -> Loader[Made]:
-    """Batches in the sampler's order, prepared by `workers` processes (0: by this one).
+def open_loader(
+    prepared: Dataset[Made], sampler: BatchSampler, workers: int, pin_memory: bool, planes: int = 3
+) -> Loader[Made]:
+    """Batches in the sampler's order, prepared by `workers` processes (0: by this one); `planes` bytes a pixel.
 
     The bytes of a batch depend only on the sampler's seed and epoch, never on the number of workers. Workers live until
     the loader is dropped; a run of several phases makes one loader for each. Batches travel through /dev/shm: where
     that is too small (64 MB in a container of Docker's defaults), fewer workers are taken.
     """
-    workers = fitting_workers(workers, sampler, _free_shared_memory())
+    workers = fitting_workers(workers, sampler, _free_shared_memory(), planes)
     return Loader(
         prepared,
         batch_sampler=sampler,
@@ -255,11 +268,11 @@ def open_loader(prepared: Dataset[Made], sampler: BatchSampler, workers: int, pi
     )
 
 
-def fitting_workers(workers: int, sampler: BatchSampler, free: int | None) -> int:
+def fitting_workers(workers: int, sampler: BatchSampler, free: int | None, planes: int = 3) -> int:
     """As many of the workers as `free` bytes of shared memory have room for; None: no limit is known."""
     if free is None or not workers:
         return workers
-    batch = sampler.batch_size * max(height * width for height, width in sampler.sizes) * 3 + _BOXES
+    batch = sampler.batch_size * max(height * width for height, width in sampler.sizes) * planes + _BOXES
     fitting = max(0, min(workers, (free // batch - 1) // AHEAD))  # one more batch is being trained on
     if fitting < workers:
         found = (

@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    source = open_source(options.source, options.kind)
+    source = open_source(options.source, options.kind, masks=options.to == "coco")
     print(convert(source, options.root, options.to, options.map, options.link))
 
 

@@ -6,7 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,10 +17,12 @@ from data.cache import GB, CacheSpec
 from data.formats import open_source
 from data.formats.kitti import CLASS_SETS
 from data.images import read_image
-from data.resize import fit
+from data.masks import PackedMasks, Rle, decode_all
+from data.resize import fit, resize_masks
 from data.settings import DataSettings
 
 log = logging.getLogger(__name__)
+Masks = Literal["none", "annotations", "samples"]
 TOLD = 5  # names in a message; the rest are counted
 BACKGROUND = -2  # where -1 is a region and 0 the first class
 
@@ -26,7 +30,8 @@ BACKGROUND = -2  # where -1 is a region and 0 the first class
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One frame: image uint8 [h, w, 3] RGB, boxes float32 [n, 4] xyxy pixels, labels int64 [n],
-    ignore float32 [m, 4] (regions in which a prediction is neither right nor wrong), frame id.
+    ignore float32 [m, 4] (regions in which a prediction is neither right nor wrong), frame id; where masks are asked
+    for, masks uint8 [n, h, w] of 0 and 1 beside the boxes.
 
     A cached image is read-only and may be reduced; `original` is then the (height, width) of its file, and the boxes
     are in pixels of the image as it is here.
@@ -38,6 +43,7 @@ class Sample:
     ignore: np.ndarray
     frame: str
     original: tuple[int, int] | None = None
+    masks: np.ndarray | None = None
 
     @property
     def source(self) -> tuple[int, int]:
@@ -48,7 +54,8 @@ class Sample:
 class DetectionDataset:
     """Frames of one split of the data at `root`. Annotations are read and checked when it is made, images when asked
     for. `classes` means what the format of the data says, and `auto` all that the labels of the split name. Objects
-    called as in `ignore` are regions to ignore.
+    called as in `ignore` are regions to ignore. `masks` says what has them: annotations, where the data has any, or
+    samples too, for which every object must have one.
     """
 
     def __init__(
@@ -59,18 +66,20 @@ class DetectionDataset:
         allow_missing: bool = False,
         cache: CacheSpec | None = None,
         ignore: Iterable[str] = (),
+        masks: Masks = "none",
     ) -> None:
-        self.source = open_source(root)
+        self.source = open_source(root, masks=masks != "none")
         listed = self.source.frames(split)
         self.class_set = self.source.class_set(classes)
         self.frames = tuple(frame for frame in listed if self.source.has(frame))
         self.missing = tuple(frame for frame in listed if not self.source.has(frame))
         self._report_missing(split, allow_missing)
-        starts, boxes, kinds = self._read_annotations()
+        starts, boxes, kinds, found = self._read_annotations()
         if classes == AUTO:
             self.class_set = self._all_found(self.class_set, ignore)
         self.class_set = self.class_set.ignoring(ignore)
-        self._keep_wanted(starts, boxes, kinds)
+        kept = self._keep_wanted(starts, boxes, kinds)
+        self._masks = self._pack(list(compress(found, kept))) if masks == "samples" else None
         self.cache = cache.open([self.image_path(frame) for frame in self.frames]) if cache else None
 
     def __len__(self) -> int:
@@ -79,7 +88,7 @@ class DetectionDataset:
     def __getitem__(self, index: int) -> Sample:
         frame = self.frames[index]
         start, stop = self._start[index], self._start[index + 1]
-        boxes, labels = self._boxes[start:stop], self._labels[start:stop]
+        boxes = self._boxes[start:stop]
         if self.cache is None:
             image = read_image(self.image_path(frame))
             source = size = (image.shape[0], image.shape[1])
@@ -87,17 +96,23 @@ class DetectionDataset:
             image, source = self.cache.read(self.image_path(frame))
             size = (image.shape[0], image.shape[1])
             boxes = fit(source, size, "stretch").apply(boxes)
-        boxes, labels = clip(boxes, labels, size)
+        boxes, rows = clip(boxes, np.arange(start, stop), size)
+        labels = self._labels[rows]
         objects = labels >= 0
-        return Sample(image, boxes[objects], labels[objects], boxes[~objects], frame, source)
+        masks = None if self._masks is None else self._decode(self._masks, rows[objects], frame, source, size)
+        return Sample(image, boxes[objects], labels[objects], boxes[~objects], frame, source, masks)
+
+    @property
+    def masks_a_frame(self) -> float:
+        """The mean; 0 where none were asked for."""
+        return 0.0 if self._masks is None else float((self._labels >= 0).sum()) / len(self)
 
     def image_path(self, frame: str) -> Path:
         return self.source.image_path(frame)
 
     def annotations(self, frame: str, classes: ClassSet | None = None) -> list[Annotation]:
         """All that is annotated in a frame, of any class, as an evaluation of `classes` takes it (None: its own)."""
-        wanted = classes or self.class_set
-        return [seen for found in self.source.annotations(frame) if (seen := wanted.seen(found)) is not None]
+        return (classes or self.class_set).all_seen(self.source.annotations(frame))
 
     def _report_missing(self, split: str, allow_missing: bool) -> None:
         root, listed = self.source.root, len(self.frames) + len(self.missing)
@@ -111,20 +126,22 @@ class DetectionDataset:
         if not self.frames:
             raise DatasetError(f"{root}: split {split!r} has no frames")
 
-    def _read_annotations(self) -> tuple[list[int], list[Box], list[int]]:
-        """Where each frame's begin, their boxes, and for each its kind: the place of its (name, ignore) in `found`."""
-        starts, boxes, kinds = [0], list[Box](), list[int]()
+    def _read_annotations(self) -> tuple[list[int], list[Box], list[int], list[Rle | None]]:
+        """Where each frame's begin, their boxes, for each its kind, which is the place of its (name, ignore) in
+        `found`, and their masks."""
+        starts, boxes, kinds, masks = [0], list[Box](), list[int](), list[Rle | None]()
         kind_of: dict[tuple[str, bool], int] = {}
         for frame in self.frames:
             for number, annotation in enumerate(self.source.annotations(frame), 1):
                 if fault := inverted(annotation):
                     raise DatasetError(f"{self.source.where(frame)}: object {number} {fault}")
                 boxes.append(annotation.box)
+                masks.append(annotation.mask)
                 kinds.append(kind_of.setdefault((annotation.name, annotation.ignore), len(kind_of)))
             starts.append(len(boxes))
         counts = np.bincount(kinds, minlength=len(kind_of)).tolist() if kinds else []
         self.found = dict(zip(kind_of, counts, strict=True))
-        return starts, boxes, kinds
+        return starts, boxes, kinds, masks
 
     def _all_found(self, declared: ClassSet, ignore: Iterable[str]) -> ClassSet:
         """The classes that objects have: those the data set declares in its order, then the others by name."""
@@ -133,8 +150,9 @@ class DetectionDataset:
         names = [*(name for name in declared.names if name in found), *sorted(found - set(declared.names))]
         return self.source.class_set(names) if names else regions
 
-    def _keep_wanted(self, starts: list[int], boxes: list[Box], kinds: list[int]) -> None:
-        """What counts, in flat arrays: thousands of small ones would be copied into every worker page by page."""
+    def _keep_wanted(self, starts: list[int], boxes: list[Box], kinds: list[int]) -> np.ndarray:
+        """What counts, in flat arrays: thousands of small ones would be copied into every worker page by page.
+        Returns for each annotation whether it does."""
         nowhere = (0.0, 0.0, 0.0, 0.0)
         targets = [self.class_set.target(Annotation(name, nowhere, ignore=region)) for name, region in self.found]
         labels = np.array([BACKGROUND if target is None else target for target in targets], np.int64)[kinds]
@@ -142,19 +160,43 @@ class DetectionDataset:
         self._start = np.concatenate([[0], np.cumsum(kept)])[starts]
         self._boxes = np.array(boxes, np.float32).reshape(-1, 4)[kept]
         self._labels = labels[kept]
+        return kept
+
+    def _pack(self, masks: Sequence[Rle | None]) -> PackedMasks:
+        """Those of objects; what is a region to ignore needs none."""
+        for row, (mask, label) in enumerate(zip(masks, self._labels.tolist(), strict=True)):
+            if mask is None and label >= 0:
+                frame = self.frames[int(np.searchsorted(self._start, row, side="right")) - 1]
+                lacking = f"{self.source.where(frame)}: an object ({self.class_set.names[label]}) has no mask"
+                mend = "give it one, name it in data.ignore, or train a network of boxes"
+                raise DatasetError(f"{lacking}, and this network learns masks; {mend}")
+        return PackedMasks(masks)
+
+    def _decode(
+        self, masks: PackedMasks, rows: np.ndarray, frame: str, source: tuple[int, int], size: tuple[int, int]
+    ) -> np.ndarray:
+        """Masks [n, h, w] of an image of (height, width) `size`, made from a file of `source`."""
+        wanted = [masks[row] for row in rows.tolist()]
+        if wrong := [rle.size for rle in wanted if rle.size != source]:
+            found = f"a mask of {wrong[0][1]} x {wrong[0][0]} pixels, the image has {source[1]} x {source[0]}"
+            raise DatasetError(f"{self.source.where(frame)}: {found}; data.doctor lists such")
+        decoded = decode_all(wanted, source)
+        return decoded if size == source else resize_masks(decoded, fit(source, size, "stretch"))
 
 
 def open_dataset(
-    settings: DataSettings, split: str, training: bool, classes: Sequence[str] | None = None
+    settings: DataSettings, split: str, training: bool, classes: Sequence[str] | None = None, masks: bool = False
 ) -> DetectionDataset:
     """The dataset as the settings want it; only frames that are read every epoch, those trained on, are cached.
-    `classes` take the place of those in the settings, which may leave them to the data."""
+    `classes` take the place of those in the settings, which may leave them to the data. `masks` are read for the
+    networks that learn them: to train on, or to be held against what was found."""
     cache = None
     if training and settings.cache != "none":
         folder = Path(settings.cache_dir or open_source(settings.root).root / "cached_images")
         cache = CacheSpec(settings.cache, settings.cache_limit_gb * GB, settings.cache_max_side, folder)
     wanted = settings.classes if classes is None else classes
-    dataset = DetectionDataset(settings.root, split, wanted, settings.allow_missing, cache, settings.ignore)
+    use: Masks = "none" if not masks else "samples" if training else "annotations"
+    dataset = DetectionDataset(settings.root, split, wanted, settings.allow_missing, cache, settings.ignore, use)
     if training:
         tell_names(dataset, f"split {split!r}", is_kitti_set=settings.classes in CLASS_SETS)
     return dataset

@@ -72,7 +72,7 @@ class Report:
 def examine(root: Path, workers: int, classes: Sequence[str] = (), ignore: Sequence[str] = ()) -> Report:
     """The whole dataset. Raises ValueError when there is none. With `classes`, a name that neither they nor `ignore`
     have is a problem."""
-    source = open_source(root)
+    source = open_source(root, masks=True)
     if isinstance(source, KittiSource):
         report = _examine_kitti(root, workers)
     elif isinstance(source, (ListedSource, YoloSource)):

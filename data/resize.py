@@ -55,7 +55,7 @@ def fit(source_hw: tuple[int, int], target_hw: tuple[int, int], policy: str) -> 
     raise ValueError(f"unknown resize policy {policy!r}, expected stretch or letterbox")
 
 
-def resize(image: np.ndarray, geometry: Geometry, out: np.ndarray | None = None) -> np.ndarray:
+def resize(image: np.ndarray, geometry: Geometry, out: np.ndarray | None = None, padding: int = PADDING) -> np.ndarray:
     """Image uint8 [h, w, 3] -> uint8 [H, W, 3] of `geometry.target`, padded with grey; written into `out` if given.
 
     The image may be a reduced copy of the source: it is made to cover the same part of the input.
@@ -65,14 +65,28 @@ def resize(image: np.ndarray, geometry: Geometry, out: np.ndarray | None = None)
         out = np.empty((height, width, 3), np.uint8)
     x1, y1, x2, y2 = geometry.content
     if (x1, y1, x2, y2) != (0, 0, width, height):
-        out[:] = PADDING
+        out[:] = padding
     reduced = halve(image, (x2 - x1) / image.shape[1], (y2 - y1) / image.shape[0])
     cv2.resize(reduced, (x2 - x1, y2 - y1), dst=out[y1:y2, x1:x2], interpolation=cv2.INTER_LINEAR)
     return out
 
 
+def resize_masks(masks: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Masks uint8 [n, h, w] of 0 and 1 -> [n, H, W]: where the resized object covers half of a pixel or more."""
+    covered = np.empty((len(masks), *geometry.target), np.uint8)
+    for mask, out in zip(masks, covered, strict=True):
+        resize(mask * np.uint8(255), geometry, out, padding=0)
+    return half_covered(covered)
+
+
+def half_covered(covered: np.ndarray) -> np.ndarray:
+    """Shares of pixels, 255 the whole -> masks of 0 and 1."""
+    return (covered > 127).view(np.uint8)
+
+
 def halve(image: np.ndarray, scale_x: float, scale_y: float) -> np.ndarray:
-    """The image [h, w, 3] reduced to half along each axis as often as its scale allows, before a bilinear resize.
+    """The image [h, w, 3], or a mask [h, w], reduced to half along each axis as often as its scale allows, before a
+    bilinear resize.
 
     Bilinear interpolation reads 2x2 pixels whatever the scale, so 1242 -> 448 (the paper's square input) would skip
     pixels and thin things would come and go with their position. Halving averages pairs of pixels and leaves a scale

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.resize import PADDING, fit, halve
+from data.resize import PADDING, fit, half_covered, halve
 from data.settings import AugmentSettings
 
 Window = tuple[int, int, int, int]  # x1, y1, x2, y2 of the part of the source to show, whole pixels
@@ -26,11 +26,11 @@ class Warp:
     matrix: np.ndarray
     content: Window
 
-    def image(self, source: np.ndarray, out: np.ndarray) -> None:
+    def image(self, source: np.ndarray, out: np.ndarray, padding: int = PADDING) -> None:
         """Draw uint8 [h, w, 3] into `out` [H, W, 3], which may be a view."""
         x1, y1, x2, y2 = self.content
         if (y2 - y1, x2 - x1) != out.shape[:2]:
-            out[:] = PADDING
+            out[:] = padding
         height, width = source.shape[:2]
         reduced = halve(source, *np.linalg.norm(self.matrix[:, :2], axis=0))
         # index in `reduced` <- index in the content: by way of continuous pixels of the target and of the source
@@ -45,8 +45,15 @@ class Warp:
             (x2 - x1, y2 - y1),
             dst=out[y1:y2, x1:x2],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderValue=(PADDING,) * 3,
+            borderValue=(padding,) * 3,
         )
+
+    def masks(self, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Masks uint8 [n, h, w] of 0 and 1 -> [n, H, W] of (height, width) `size`, where `image` shows their pixels."""
+        covered = np.empty((len(masks), *size), np.uint8)
+        for mask, out in zip(masks, covered, strict=True):
+            self.image(mask * np.uint8(255), out, padding=0)
+        return half_covered(covered)
 
     def objects(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes [n, 4] -> the boxes of their inscribed ellipses, not clipped. Exact without rotation.

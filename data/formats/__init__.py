@@ -6,6 +6,7 @@ The formats are imported late: who scores KITTI's files should not wait for libr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -79,13 +80,15 @@ def format_of(root: Path) -> str:
     raise DatasetError(f"{root}: no data set in it, no such folder or file as {known}")
 
 
-def open_source(root: str | Path, kind: str | None = None) -> Source:
-    """The data set at `root`, of this format or of the one that is told from what is there."""
+def open_source(root: str | Path, kind: str | None = None, masks: bool = False) -> Source:
+    """The data set at `root`, of this format or of the one that is told from what is there; with `masks`, where the
+    format has any, its annotations have them. They take memory."""
     from data.formats.bdd100k import Bdd100kSource
     from data.formats.coco import CocoSource
     from data.formats.yolo import YoloSource
 
-    kinds: tuple[Callable[[Path], Source], ...] = (KittiSource, YoloSource, CocoSource, Bdd100kSource)
+    coco = partial(CocoSource, masks=masks)
+    kinds: tuple[Callable[[Path], Source], ...] = (KittiSource, YoloSource, coco, Bdd100kSource)
     return dict(zip(READ, kinds, strict=True))[kind or format_of(Path(root))](Path(root))
 
 

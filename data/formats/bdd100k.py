@@ -43,7 +43,7 @@ class Bdd100kSource(ListedSource):
         categories = {str(row.get("category")) for picture in pictures.values() for row in picture.rows}
         return Listing(path, {name: name for name in sorted(categories)}, pictures)
 
-    def annotation(self, listing: Listing, row: dict[str, Any]) -> Annotation:
+    def annotation(self, listing: Listing, picture: Picture, row: dict[str, Any]) -> Annotation:
         box, category, attributes = row["box2d"], row.get("category"), row.get("attributes")
         corners: Any = [box.get(corner) for corner in CORNERS] if isinstance(box, dict) else None
         where = f"{listing.path}: label {row.get('id')}"

@@ -3,7 +3,8 @@
 ROOT/annotations/instances_train.json, ROOT/train/000000.jpg           as COCO has it; ROOT/images/train/ will do too
 ROOT/train/_annotations.coco.json, ROOT/train/000000.jpg               as Roboflow writes it
 
-A crowd is a region to ignore. `truncation` and `occlusion` beside a bbox are KITTI's, kept by data.convert.
+A crowd is a region to ignore. `truncation` and `occlusion` beside a bbox are KITTI's, kept by data.convert. Masks are
+most of a file: they are read where they are asked for, and kept as run lengths.
 """
 
 from __future__ import annotations
@@ -15,22 +16,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data import masks
 from data.annotation import Annotation, Box, DatasetError, Problem
 from data.formats.boxes import are_numbers, exact
 from data.formats.classes import unique_names
 from data.formats.kitti import DONT_CARE
 from data.formats.listed import ListedSource, Listing, Picture, frame_of, read_json
+from data.masks import Rle
 from system.files import write_text
 
 ROBOFLOW = "_annotations.coco.json"
 PREFIX = "instances_"
 OTHERS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")  # of COCO, and without boxes to learn
+TOLERANCE = 1.0  # pixels that a polygon may reach out of its picture
 WANTED = "a COCO file has lists of images, annotations and categories"
 _BEGINS = re.compile(rb'\s*\{\s*"(info|licenses|images|annotations|categories)"')
 
 
 class CocoSource(ListedSource):
     kind = "coco"
+
+    def __init__(self, root: str | Path, *, masks: bool = False) -> None:
+        super().__init__(root)
+        self._reads_masks = masks
 
     @classmethod
     def find(cls, root: Path) -> tuple[Path, dict[str, Path]]:
@@ -62,11 +70,12 @@ class CocoSource(ListedSource):
                 found = f"annotation {_id(row, 'id')} names image {_id(row, 'image_id')}, which is not listed"
                 problems.append(Problem("annotation without an image", path.name, None, f"{found}; it is left out"))
             else:
-                row.pop("segmentation", None)  # no masks so far, and they are most of a file
+                if not self._reads_masks:
+                    row.pop("segmentation", None)
                 picture.rows.append(row)
         return Listing(path, names, pictures, problems)
 
-    def annotation(self, listing: Listing, row: dict[str, Any]) -> Annotation:
+    def annotation(self, listing: Listing, picture: Picture, row: dict[str, Any]) -> Annotation:
         where, number = f"{listing.path}: annotation {_id(row, 'id')}", _id(row, "category_id")
         name: str | None = listing.names.get(number)
         bbox: Any = row.get("bbox")
@@ -79,7 +88,19 @@ class CocoSource(ListedSource):
             raise DatasetError(f"{where}: truncation and occlusion are {reprlib.repr(attributes)}, expected numbers")
         ignore = name == DONT_CARE or row.get("iscrowd") in (1, True)
         box = exact(x, y, x + width, y + height)
-        return Annotation(name, box, float(attributes[0]), int(attributes[1]), ignore=ignore)
+        area = float(row["area"]) if are_numbers([row.get("area")], 1) else None
+        mask = _mask(row, picture.size, where)
+        return Annotation(name, box, float(attributes[0]), int(attributes[1]), ignore=ignore, area=area, mask=mask)
+
+    def faults(self, listing: Listing, picture: Picture, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        drawn, where = row.get("segmentation"), f"annotation {_id(row, 'id')}"
+        yield from super().faults(listing, picture, row)
+        mask = row.get("segmentation")
+        if isinstance(mask, Rle):  # it was sound
+            if not masks.area(mask):
+                yield "mask without a pixel", f"{where}: draw it again, or take the object out"
+            if (pixels := masks.overhang(drawn, mask.size)) > TOLERANCE:
+                yield "mask outside the image", f"{where}: its polygon reaches {pixels:g} pixels out of the picture"
 
     def image_folders(self, path: Path, split: str) -> Sequence[Path]:
         root = self.root
@@ -122,13 +143,27 @@ class CocoWriter:
     def _row(self, annotation: Annotation) -> dict[str, Any]:
         known = {"truncation": annotation.truncation, "occlusion": annotation.occlusion}
         x, y, width, height = _bbox(annotation.box)
+        area, mask = annotation.area, annotation.mask
+        if area is None:
+            area = round(width * height, 4) if mask is None else masks.area(mask)
         return {
             "category_id": self._categories.setdefault(annotation.name, len(self._categories) + 1),
             "bbox": [x, y, width, height],
-            "area": round(width * height, 4),
+            "area": area,
             "iscrowd": int(annotation.ignore),
+            **({} if mask is None else {"segmentation": masks.to_json(mask)}),
             **{key: value for key, value in known.items() if value != -1},
         }
+
+
+def _mask(row: dict[str, Any], size: tuple[int, int] | None, where: str) -> Rle | None:
+    """The mask of an annotation, which has it as run lengths from then on: lists of numbers take ten times the room."""
+    segmentation = row.get("segmentation")
+    if not segmentation:
+        return None
+    if not isinstance(segmentation, Rle):
+        segmentation = row["segmentation"] = masks.from_json(segmentation, size, where)
+    return segmentation
 
 
 def _bbox(box: Box) -> Box:

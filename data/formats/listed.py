@@ -64,7 +64,7 @@ class ListedSource(ABC):
         """Raises DatasetError for a file that is not what it should be."""
 
     @abstractmethod
-    def annotation(self, listing: Listing, row: dict[str, Any]) -> Annotation:
+    def annotation(self, listing: Listing, picture: Picture, row: dict[str, Any]) -> Annotation:
         """One annotation. Raises DatasetError for one that cannot be."""
 
     @abstractmethod
@@ -94,7 +94,7 @@ class ListedSource(ABC):
 
     def annotations(self, frame: str) -> list[Annotation]:
         listing, picture = self._frames[frame]
-        return [self.annotation(listing, row) for row in picture.rows]
+        return [self.annotation(listing, picture, row) for row in picture.rows]
 
     def where(self, frame: str) -> str:
         listing, picture = self._frames[frame]
@@ -119,10 +119,15 @@ class ListedSource(ABC):
                 said = f"{found}, the list says {picture.size[1]} x {picture.size[0]}"
                 yield Problem("image of another size", file, None, said)
             for row in picture.rows:
-                try:
-                    self.annotation(listing, row)
-                except DatasetError as fault:
-                    yield Problem("malformed annotation", file, None, str(fault).removeprefix(f"{listing.path}: "))
+                for kind, said in self.faults(listing, picture, row):
+                    yield Problem(kind, file, None, said.removeprefix(f"{listing.path}: "))
+
+    def faults(self, listing: Listing, picture: Picture, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Kind and words for each thing that is wrong with an annotation."""
+        try:
+            self.annotation(listing, picture, row)
+        except DatasetError as fault:
+            yield "malformed annotation", str(fault)
 
     def _named(self, split: str) -> str:
         """The name of the split's file: this very one, or the one that means the same."""

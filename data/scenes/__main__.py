@@ -11,7 +11,7 @@ from pathlib import Path
 from data.convert import check_free, convert
 from data.formats import WRITTEN, open_source
 from data.scenes.annotate import SMALLEST
-from data.scenes.write import check_clip, make_clip, make_scenes
+from data.scenes.write import check_clip, make_clip, make_coco_scenes, make_scenes
 from system.command import Parser, count, exit_status
 
 
@@ -52,7 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"annotate objects from this height on, make the rest DontCare (default {SMALLEST:g}; KITTI easy: 40)",
     )
     parser.add_argument(
-        "--format", choices=WRITTEN, default="kitti", help="format of the pictures' data set (default kitti)"
+        "--format",
+        choices=WRITTEN,
+        default="kitti",
+        help="format of the pictures' data set (default kitti); coco has masks",
     )
     options = parser.parse_args(arguments)
     return exit_status(lambda: _run(options))
@@ -61,7 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.video:
         check_clip(Path(options.video), options.video_frames)
-    if options.format != "kitti":
+    if options.format == "coco":
+        root = Path(options.root).absolute()
+        check_free(root)
+        words = options.frames, options.seed, options.val_share, options.workers
+        print(make_coco_scenes(root, *words, smallest=options.min_height))
+    elif options.format != "kitti":
         _make_converted(options)
     elif options.frames or not options.video:
         _make(options.root, options)

@@ -61,12 +61,13 @@ class Silhouette:
 
 def annotate(
     silhouettes: list[Silhouette], visible: np.ndarray, camera: Camera, smallest: float = SMALLEST
-) -> list[Label]:
-    """visible [256]: canvas pixels left of each identity when all was painted. Nearest first, DontCare last.
+) -> tuple[list[Label], list[int]]:
+    """visible [256]: canvas pixels left of each identity when all was painted. Nearest first, DontCare last. With the
+    identity of each object.
 
     An object of less than `smallest` pixels of height is far clutter, part of a DontCare region.
     """
-    labels, clutter = [], []
+    labels, owners, clutter = [], [], []
     for silhouette in reversed(silhouettes):
         left = int(visible[silhouette.identity])
         share = left / max(silhouette.area, 1)
@@ -79,6 +80,7 @@ def annotate(
             continue
         rotation = camera.rotation_y(actor.heading)
         alpha = rotation - math.atan2(place[0], place[2])
+        owners.append(silhouette.identity)
         labels.append(
             Label(
                 actor.name,
@@ -91,7 +93,15 @@ def annotate(
                 rotation_y=round(rotation, 2),
             )
         )
-    return labels + [Label(DONT_CARE, _box(box)) for box in _merged(clutter)]
+    return labels + [Label(DONT_CARE, _box(box)) for box in _merged(clutter)], owners
+
+
+def majority(canvas: np.ndarray) -> np.ndarray:
+    """Identities [2h, 2w] -> [h, w]: whose most of a pixel's four are; of two with two each, the one of the first."""
+    first, second, third, fourth = (canvas[row::2, column::2] for row in (0, 1) for column in (0, 1))
+    outvoted = (first != second) & (first != third) & (first != fourth)
+    others = np.where((second == third) | (second == fourth), second, np.where(third == fourth, third, first))
+    return np.where(outvoted, others, first)
 
 
 def occlusion(share: float) -> int:

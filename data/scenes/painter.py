@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import cv2
 import numpy as np
 
 from data.formats.kitti import Label
-from data.scenes.annotate import SMALLEST, Silhouette, annotate
+from data.masks import encode, from_box
+from data.scenes.annotate import SMALLEST, Silhouette, annotate, majority
 from data.scenes.background import paint_background, shadow_outline
 from data.scenes.camera import FOCAL, HEIGHT, NEAR, WIDTH, clip_near, project
 from data.scenes.mesh import Faces, Line, Spheres
@@ -25,10 +26,22 @@ _ROUND = np.stack([np.cos(np.linspace(0, 2 * np.pi, 14)[:-1]), np.sin(np.linspac
 
 @dataclass(frozen=True)
 class Frame:
-    """image [HEIGHT, WIDTH, 3] uint8 RGB; labels, nearest first, DontCare last."""
+    """image [HEIGHT, WIDTH, 3] uint8 RGB; labels, nearest first, DontCare last.
+
+    identities [SUPER * HEIGHT, SUPER * WIDTH] says who is seen where, owners who each object is.
+    """
 
     image: np.ndarray
     labels: list[Label]
+    identities: np.ndarray
+    owners: list[int]
+
+    def masked_labels(self) -> list[Label]:
+        """The labels with the pixels that are seen of each object; the mask of a region is its box."""
+        seen, objects = majority(self.identities), len(self.owners)
+        masks = [encode(seen == owner) for owner in self.owners]
+        masks += [from_box(region.box, (HEIGHT, WIDTH)) for region in self.labels[objects:]]
+        return [replace(label, mask=mask) for label, mask in zip(self.labels, masks, strict=True)]
 
 
 def render(scene: Scene, smallest: float = SMALLEST) -> Frame:
@@ -49,8 +62,8 @@ def render(scene: Scene, smallest: float = SMALLEST) -> Frame:
             silhouettes.append(Silhouette.take(actor, canvas[..., 3], identity, brush.extent(), SUPER))
     visible = cv2.calcHist([canvas], [3], None, [256], [0, 256]).ravel().astype(int)
     small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-    labels = annotate(silhouettes, visible, scene.camera, smallest)
-    return Frame(_expose(cv2.cvtColor(small, cv2.COLOR_RGBA2RGB), scene), labels)
+    labels, owners = annotate(silhouettes, visible, scene.camera, smallest)
+    return Frame(_expose(cv2.cvtColor(small, cv2.COLOR_RGBA2RGB), scene), labels, canvas[..., 3], owners)
 
 
 def _in_view(actor: Actor, scene: Scene) -> bool:

@@ -1,9 +1,12 @@
-"""Scenes on disk: a dataset in KITTI's layout, and a dashcam clip as H.264 with one label file a frame."""
+"""Scenes on disk: a dataset in KITTI's layout, or as COCO's files with masks, and a dashcam clip as H.264 with one
+label file a frame.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
@@ -17,7 +20,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.formats.kitti import IMAGES, LABELS, LISTS, write_labels
+from data.formats.coco import CocoWriter
+from data.formats.kitti import CLASSES, IMAGES, LABELS, LISTS, Label, write_labels
 from data.scenes.annotate import SMALLEST
 from data.scenes.camera import HEIGHT, WIDTH
 from data.scenes.painter import Frame, render
@@ -28,6 +32,7 @@ from system.files import replacing, write_bytes, write_text
 Item = TypeVar("Item")
 MARK = "scenes.json"  # says that a folder is ours, so that we may write into it again
 MOVIE = {"movflags": "faststart"}  # the index in front, so that it plays while it loads
+SPLITS = ("train", "val")
 _STILLS, _CLIP = 0, 1  # so that the clip of a seed is not one of its stills
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
 _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG]
@@ -51,10 +56,7 @@ def make_scenes(
     Frame k depends on the seed and k only: not on the number of frames or workers, and not on what was drawn before.
     Returns the root. A folder with other content is refused.
     """
-    if frames < 1:
-        raise ScenesError(f"{frames} frames asked for: give at least 1")
-    if not 0 <= val_share < 1:
-        raise ScenesError(f"val_share is {val_share}: give a share from 0 up to, but not including, 1")
+    _check(frames, val_share)
     root = Path(root)
     _claim(root, {"seed": seed, "frames": frames, "smallest": smallest})
     images, labels, lists = root / IMAGES, root / LABELS, root / LISTS
@@ -67,14 +69,57 @@ def make_scenes(
     job = partial(_write_still, str(images), str(labels), seed, smallest)
     for _ in _bar(_spread(job, frames, workers), frames, "scenes", progress):
         pass
-    in_val = [int((index + 1) * val_share) > int(index * val_share) for index in range(frames)]
-    for split, wanted in (("train", False), ("val", True)):
-        chosen = [name for name, val in zip(names, in_val, strict=True) if val is wanted]
+    splits = _splits(frames, val_share)
+    for split in SPLITS:
+        chosen = [name for name, own in zip(names, splits, strict=True) if own == split]
         if chosen:
             write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in chosen))
         else:  # no list says nothing, an empty one is a mistake
             (lists / f"{split}.txt").unlink(missing_ok=True)
     return root
+
+
+def make_coco_scenes(
+    root: Path,
+    frames: int,
+    seed: int = 0,
+    val_share: float = 0.2,
+    workers: int = 1,
+    progress: bool = True,
+    smallest: float = SMALLEST,
+) -> str:
+    """The same pictures as COCO's files, with the visible pixels of every object; whole or not there. Returns what was
+    done, in a line. Boxes are KITTI's: around all of an object, hidden or not."""
+    _check(frames, val_share)
+    counts = Counter[str]()
+    splits = _splits(frames, val_share)
+    with replacing(root) as part:
+        writer = CocoWriter(part, CLASSES)
+        places = [writer.image_path(split, f"{index:06d}", ".png") for index, split in enumerate(splits)]
+        for folder in {place.parent for place in places}:
+            folder.mkdir(parents=True)
+        job = partial(_write_masked, places, seed, smallest)
+        drawn = _bar(_spread(job, frames, workers), frames, "scenes", progress)
+        for split, place, labels in zip(splits, places, drawn, strict=True):
+            writer.add(split, place, (HEIGHT, WIDTH), labels)
+            counts[split] += 1
+            counts["regions"] += sum(label.ignore for label in labels)
+            counts["objects"] += sum(not label.ignore for label in labels)
+        writer.close()
+    found = f"{counts['objects']:,} objects with masks, {counts['regions']:,} regions to ignore"
+    return f"{root}: coco, frames: {', '.join(f'{split} {counts[split]:,}' for split in SPLITS)}; {found}"
+
+
+def _check(frames: int, val_share: float) -> None:
+    if frames < 1:
+        raise ScenesError(f"{frames} frames asked for: give at least 1")
+    if not 0 <= val_share < 1:
+        raise ScenesError(f"val_share is {val_share}: give a share from 0 up to, but not including, 1")
+
+
+def _splits(frames: int, val_share: float) -> list[str]:
+    """The split of each frame: every n-th is for validation."""
+    return [SPLITS[int((index + 1) * val_share) > int(index * val_share)] for index in range(frames)]
 
 
 def make_clip(
@@ -143,12 +188,22 @@ def _drive(seed: int, frames: int, fps: int, smallest: float) -> Iterator[Frame]
 
 def _write_still(images: str, labels: str, seed: int, smallest: float, index: int) -> None:
     frame = still(seed, index, smallest)
-    encoded = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), _PNG)[1]
-    write_bytes(Path(images, f"{index:06d}.png"), encoded.tobytes())
+    _write_picture(Path(images, f"{index:06d}.png"), frame.image)
     write_labels(Path(labels, f"{index:06d}.txt"), frame.labels)
 
 
-def _spread(job: Callable[[int], None], count: int, workers: int) -> Iterator[None]:
+def _write_masked(places: list[Path], seed: int, smallest: float, index: int) -> list[Label]:
+    frame = still(seed, index, smallest)
+    _write_picture(places[index], frame.image)
+    return frame.masked_labels()
+
+
+def _write_picture(path: Path, image: np.ndarray) -> None:
+    encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _PNG)[1]
+    write_bytes(path, encoded.tobytes())
+
+
+def _spread(job: Callable[[int], Item], count: int, workers: int) -> Iterator[Item]:
     workers = min(workers, -(-count // 8))
     if workers <= 1:
         yield from map(job, range(count))

@@ -1,17 +1,17 @@
 """COCO detection numbers through pycocotools, the reference implementation.
 
-An object is an annotation with its own box area; a region to ignore is a crowd annotation of its class, or of every
-class if it is of none, so that it absorbs any number of detections that lie in it. Occlusion, truncation and height are
-not used.
+An object is an annotation with the area that its file says, or that of its box; a region to ignore is a crowd
+annotation of its class, or of every class if it is of none, so that it absorbs any number of detections that lie in it.
+Occlusion, truncation and height are not used. The same numbers of masks: "segm" in pycocotools' words.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -38,20 +38,28 @@ class CocoNumbers:
         return float(np.mean(present)) if present else 0.0
 
 
-CocoEvaluator = Callable[[Columns, Columns, Sequence[str]], CocoNumbers]
+Kind = Literal["bbox", "segm"]  # what is compared; for segm, everything has a mask
 
 
-def evaluate_coco(ground_truth: Columns, detections: Columns, classes: Sequence[str]) -> CocoNumbers:
+class CocoEvaluator(Protocol):
+    def __call__(
+        self, ground_truth: Columns, detections: Columns, classes: Sequence[str], kind: Kind = "bbox"
+    ) -> CocoNumbers: ...
+
+
+def evaluate_coco(
+    ground_truth: Columns, detections: Columns, classes: Sequence[str], kind: Kind = "bbox"
+) -> CocoNumbers:
     """The twelve numbers over `classes` and those of each class. Objects of other classes are background."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress there
         truth, results = COCO(), COCO()
-        truth.dataset, results.dataset = _datasets(ground_truth, detections, classes)
+        truth.dataset, results.dataset = _datasets(ground_truth, detections, classes, kind)
         truth.createIndex()
         results.createIndex()
-        evaluation = COCOeval(truth, results, "bbox")
+        evaluation = COCOeval(truth, results, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -78,23 +86,23 @@ def mean_of_defined(values: FloatArray) -> float:
 
 
 def _datasets(
-    ground_truth: Columns, detections: Columns, classes: Sequence[str]
+    ground_truth: Columns, detections: Columns, classes: Sequence[str], kind: Kind
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     categories = {name: category for category, name in enumerate(classes, 1)}
     shell = {
         "info": {},
-        "images": [{"id": index} for index in range(len(ground_truth.frames))],
+        # runs have a size of their own, but pycocotools looks here first
+        "images": [{"id": index, "height": 0, "width": 0} for index in range(len(ground_truth.frames))],
         "categories": [{"id": category, "name": name} for name, category in categories.items()],
     }
     objects: list[dict[str, Any]] = []
-    for image, name, box, _, ignore in _rows(ground_truth):
-        if name in categories:
-            objects.append(_annotation(image, categories[name], box, iscrowd=int(ignore)))
-        elif ignore:
-            objects.extend(_annotation(image, category, box, iscrowd=1) for category in categories.values())
+    for image, name, _, place in _rows(ground_truth, kind):
+        of_all = list(categories.values()) if place["iscrowd"] else []
+        meant = [categories[name]] if name in categories else of_all
+        objects.extend({"image_id": image, "category_id": category, **place} for category in meant)
     found = [
-        {**_annotation(image, categories[name], box, iscrowd=0), "score": score}
-        for image, name, box, score, _ in _rows(detections)
+        {"image_id": image, "category_id": categories[name], "score": score, **place}
+        for image, name, score, place in _rows(detections, kind)
         if name in categories
     ]
     for numbered in (objects, found):
@@ -103,19 +111,33 @@ def _datasets(
     return {**shell, "annotations": objects}, {**shell, "annotations": found}
 
 
-def _rows(columns: Columns) -> Iterator[tuple[int, str, list[float], float, bool]]:
-    names = [columns.names[code] for code in columns.name.tolist()]
-    rest = columns.boxes.tolist(), columns.scores.tolist(), columns.ignore.tolist()
-    return zip(columns.frame.tolist(), names, *rest, strict=True)
+def _rows(columns: Columns, kind: Kind) -> Iterator[tuple[int, str, float, dict[str, Any]]]:
+    """Of each its image, class name, score, and where it is, in COCO's words."""
+    x1, y1, x2, y2 = columns.boxes.T
+    sides = np.stack((x1, y1, x2 - x1, y2 - y1), axis=1)
+    segmentations = [None] * len(columns) if kind == "bbox" or columns.masks is None else columns.masks
+    for image, code, score, bbox, ignore, area, mask in zip(
+        columns.frame.tolist(),
+        columns.name.tolist(),
+        columns.scores.tolist(),
+        sides.tolist(),
+        columns.ignore.tolist(),
+        areas(columns, kind).tolist(),
+        segmentations,
+        strict=True,
+    ):
+        place = {"bbox": bbox, "area": area, "iscrowd": int(ignore)}
+        if mask is not None:
+            place["segmentation"] = {"size": mask.size, "counts": mask.counts}
+        yield image, columns.names[code], score, place
 
 
-def _annotation(image: int, category: int, box: list[float], iscrowd: int) -> dict[str, Any]:
-    x1, y1, x2, y2 = box
-    width, height = x2 - x1, y2 - y1
-    return {
-        "image_id": image,
-        "category_id": category,
-        "bbox": [x1, y1, width, height],
-        "area": width * height,
-        "iscrowd": iscrowd,
-    }
+def areas(columns: Columns, kind: Kind) -> FloatArray:
+    """[n] What the file says; of what it says nothing about, those of boxes or of masks."""
+    if kind == "bbox" or columns.masks is None:
+        own = (columns.boxes[:, 2] - columns.boxes[:, 0]) * (columns.boxes[:, 3] - columns.boxes[:, 1])
+    else:
+        from data.masks import area as mask_area  # late: it takes libraries that boxes need not wait for
+
+        own = np.array([mask_area(mask) for mask in columns.masks], np.float64)
+    return np.where(np.isnan(columns.area), own, columns.area)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.evaluation.coco_ap import STATS, CocoNumbers, mean_of_defined, per_class
+from detector.evaluation.coco_ap import STATS, CocoNumbers, Kind, areas, mean_of_defined, per_class
 from detector.evaluation.columns import Columns
 from detector.evaluation.matching import (
     BoolArray,
@@ -31,13 +31,15 @@ AREAS = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))  # al
 DETECTIONS_PER_IMAGE = (1, 10, 100)
 
 
-def evaluate_coco(ground_truth: Columns, detections: Columns, classes: Sequence[str]) -> CocoNumbers:
+def evaluate_coco(
+    ground_truth: Columns, detections: Columns, classes: Sequence[str], kind: Kind = "bbox"
+) -> CocoNumbers:
     """As coco_ap.evaluate_coco."""
     shape = (len(classes), len(AREAS), len(DETECTIONS_PER_IMAGE))
     precision = -np.ones((len(IOUS), len(RECALLS), *shape))
     recall = -np.ones((len(IOUS), *shape))
     for k, name in enumerate(classes):
-        one_class = _OneClass(ground_truth, detections, name, classes)
+        one_class = _OneClass(ground_truth, detections, name, classes, kind)
         for a, (smallest, largest) in enumerate(AREAS):
             outcome = one_class.match(smallest, largest)
             if outcome.n_gt:
@@ -79,7 +81,9 @@ class _Outcome:
 class _OneClass:
     """Objects, crowds and detections of one class with their overlaps, ready to be matched for any area range."""
 
-    def __init__(self, ground_truth: Columns, detections: Columns, name: str, classes: Sequence[str]) -> None:
+    def __init__(
+        self, ground_truth: Columns, detections: Columns, name: str, classes: Sequence[str], kind: Kind
+    ) -> None:
         objects = ground_truth.select(ground_truth.named(name) | ground_truth.regions(name, classes))
         detections = detections.select(detections.named(name))
         detections = detections.select(np.lexsort((-detections.scores, detections.frame)))
@@ -88,12 +92,14 @@ class _OneClass:
         detections, self.rank = detections.select(kept), rank[kept]
         self.frame, self.scores = detections.frame, detections.scores
         self.crowd = objects.ignore
-        object_boxes, boxes = _xywh(objects), _xywh(detections)
-        self.object_area, self.area = object_boxes[2] * object_boxes[3], boxes[2] * boxes[3]
+        self.object_area, self.area = areas(objects, kind), areas(detections, kind)
         first = np.searchsorted(objects.frame, detections.frame, side="left")
         count = np.searchsorted(objects.frame, detections.frame, side="right") - first
         d, o = ranges(first, count)
-        overlap = _iou(boxes[:, d], object_boxes[:, o], self.crowd[o])
+        if kind == "bbox":
+            overlap = _iou(_xywh(detections)[:, d], _xywh(objects)[:, o], self.crowd[o])
+        else:
+            overlap = _mask_iou(objects, detections)
         self.pairs = Pairs(o, d, overlap).select(overlap >= IOUS[0])
 
     def match(self, smallest: float, largest: float) -> _Outcome:
@@ -139,3 +145,17 @@ def _iou(a: FloatArray, b: FloatArray, crowd: BoolArray) -> FloatArray:
     area = a[2] * a[3]
     whole = np.where(crowd, area, area + b[2] * b[3] - shared)
     return np.divide(shared, whole, out=np.zeros(len(shared)), where=shared > 0)
+
+
+def _mask_iou(objects: Columns, detections: Columns) -> FloatArray:
+    """[p] The same of masks, for each detection with all objects of its frame."""
+    if objects.masks is None or detections.masks is None:
+        return np.zeros(0)
+    from data.masks import overlaps
+
+    of_frames = [np.zeros(0)]
+    for frame in np.unique(detections.frame).tolist():
+        o, d = (slice(*np.searchsorted(columns.frame, (frame, frame + 1))) for columns in (objects, detections))
+        found, there, crowd = detections.masks[d].tolist(), objects.masks[o].tolist(), objects.ignore[o].tolist()
+        of_frames.append(overlaps(found, there, crowd).ravel())
+    return np.concatenate(of_frames)

@@ -6,11 +6,15 @@ import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.annotation import Annotation
+
+if TYPE_CHECKING:
+    from data.masks import Rle
 
 
 class ResultError(ValueError):
@@ -30,6 +34,8 @@ class Columns:
     occlusion: NDArray[np.float64]  # [n]
     scores: NDArray[np.float64]  # [n], nan for objects without a score
     ignore: NDArray[np.bool_]  # [n] whether it is a region, in which a detection is neither right nor wrong
+    area: NDArray[np.float64]  # [n], nan where only the box tells it
+    masks: NDArray[np.object_] | None = None  # [n] an Rle, or None for one without; None: nothing has a mask
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -61,6 +67,8 @@ class Columns:
             self.occlusion[rows],
             self.scores[rows],
             self.ignore[rows],
+            self.area[rows],
+            None if self.masks is None else self.masks[rows],
         )
 
     def _called(self, names: Sequence[str]) -> NDArray[np.bool_]:
@@ -79,15 +87,18 @@ def join(frames: Sequence[str], annotations: Iterable[Sequence[Annotation]], sco
     """
     codes: dict[str, int] = {}
     counts, names, numbers = list[int](), list[int](), array("d")
+    masks: list[Rle | None] = []
     for frame, items in zip(frames, annotations, strict=True):
         counts.append(len(items))
         for item in items:
             if scored and (item.score is None or not math.isfinite(item.score)):
                 raise ResultError(f"frame {frame}: the score of a detection is {item.score}, expected a finite number")
             names.append(codes.setdefault(item.name, len(codes)))
+            masks.append(item.mask)
             score = math.nan if item.score is None else item.score
-            numbers.extend((*item.box, item.truncation, item.occlusion, score, item.ignore))
-    values = np.array(numbers).reshape(-1, 8).T
+            area = math.nan if item.area is None else item.area
+            numbers.extend((*item.box, item.truncation, item.occlusion, score, item.ignore, area))
+    values = np.array(numbers).reshape(-1, 9).T
     return Columns(
         frames=tuple(frames),
         names=tuple(codes),
@@ -98,4 +109,6 @@ def join(frames: Sequence[str], annotations: Iterable[Sequence[Annotation]], sco
         occlusion=values[5],
         scores=values[6],
         ignore=values[7] > 0,
+        area=values[8],
+        masks=np.array(masks, np.object_) if any(masks) else None,
     )

@@ -12,23 +12,27 @@ from detector.evaluation import coco_ap, coco_arrays
 from detector.evaluation.coco_ap import CocoNumbers
 from detector.evaluation.columns import Columns, ResultError, from_labels
 from detector.evaluation.kitti_ap import RECALL_POINTS, Curve, evaluate_kitti, limit_of
+from detector.evaluation.masks import with_masks
 
 COCO_EVALUATORS: dict[str, coco_ap.CocoEvaluator] = {
     "pycocotools": coco_ap.evaluate_coco,
     "arrays": coco_arrays.evaluate_coco,
 }
 DEFAULT_COCO = "arrays"  # equal to the last digit and some twenty-five times as fast
+COCO_TITLE = "COCO AP as fractions (pycocotools' protocol; regions to ignore are crowds)"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All numbers of one run. `kitti` has those of KITTI's classes, where the data is KITTI's."""
+    """All numbers of one run. `kitti` has those of KITTI's classes, where the data is KITTI's, `masks` COCO's of masks,
+    where both sides have them."""
 
     images: int
     classes: tuple[str, ...]
     kitti: dict[str, dict[str, Curve]]
     coco: CocoNumbers
     speed: dict[str, float] = field(default_factory=dict)
+    masks: CocoNumbers | None = None
 
     @property
     def mAP50(self) -> float:
@@ -48,14 +52,22 @@ class Evaluation:
                 for name, curves in self.kitti.items()
             },
             "coco": {"stats": self.coco.stats, "per_class": self.coco.per_class},
+            **self._masks_json(),
             "mAP50": self.mAP50,
             "speed": self.speed,
         }
 
+    def _masks_json(self) -> dict[str, Any]:
+        if self.masks is None:
+            return {}
+        return {"coco_masks": {"stats": self.masks.stats, "per_class": self.masks.per_class}}
+
     def table(self) -> str:
         """For a terminal of 80 columns."""
         parts = [self._kitti_table()] if self.kitti else []
-        parts.append(self._coco_table())
+        parts.append(_coco_table(self.coco, COCO_TITLE))
+        if self.masks:
+            parts.append(_coco_table(self.masks, "The same of masks"))
         if self.speed:
             parts.append(self._speed_line())
         parts.extend(textwrap.fill(f"note: {note}", 80, subsequent_indent=" " * 6) for note in self.notes())
@@ -95,26 +107,6 @@ class Evaluation:
             lines.append(f"{name:<10}" + "".join(f"{cell:>{width}}" for cell, width in cells))
         return "\n".join(lines)
 
-    def _coco_table(self) -> str:
-        stats = self.coco.stats
-        lines = [
-            "COCO AP as fractions (pycocotools' protocol; regions to ignore are crowds)",
-            f"{'':<16}{'AP .50:.95':>11}{'AP50':>8}{'objects':>10}",
-        ]
-        for name, numbers in self.coco.per_class.items():
-            lines.append(
-                f"{name:<16}{_fraction(numbers['AP']):>11}{_fraction(numbers['AP50']):>8}{numbers['n_gt']:>10}"
-            )
-        total = sum(int(numbers["n_gt"]) for numbers in self.coco.per_class.values())
-        lines.append(f"{'mean (mAP50)':<16}{_fraction(stats['AP']):>11}{_fraction(self.mAP50):>8}{total:>10}")
-        for kind, names in (
-            ("AP", ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")),
-            ("AR", ("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")),
-        ):
-            cells = (f"{name.removeprefix(f'{kind}_')} {_fraction(stats[name])}" for name in names)
-            lines.append(f"{kind:<3}" + "  ".join(cells))
-        return "\n".join(lines)
-
     def _speed_line(self) -> str:
         stages = (("pre-process", "preprocess_ms"), ("network", "network_ms"), ("post-process", "postprocess_ms"))
         parts = " + ".join(f"{label} {self.speed[key]:.1f}" for label, key in stages)
@@ -144,13 +136,31 @@ def evaluate_columns(
     speed: Mapping[str, float] | None = None,
 ) -> Evaluation:
     """Both ways into evaluate.py, and the validation of a training run, end here."""
+    evaluate_coco, masked = COCO_EVALUATORS[coco], with_masks(ground_truth, detections)
     return Evaluation(
         images=len(ground_truth.frames),
         classes=tuple(classes),
         kitti=evaluate_kitti(ground_truth, detections, classes),
-        coco=COCO_EVALUATORS[coco](ground_truth, detections, classes),
+        coco=evaluate_coco(ground_truth, detections, classes),
         speed=dict(speed or {}),
+        masks=evaluate_coco(masked, detections, classes, "segm") if masked else None,
     )
+
+
+def _coco_table(numbers: CocoNumbers, title: str) -> str:
+    stats = numbers.stats
+    lines = [title, f"{'':<16}{'AP .50:.95':>11}{'AP50':>8}{'objects':>10}"]
+    for name, own in numbers.per_class.items():
+        lines.append(f"{name:<16}{_fraction(own['AP']):>11}{_fraction(own['AP50']):>8}{own['n_gt']:>10}")
+    total = sum(int(own["n_gt"]) for own in numbers.per_class.values())
+    lines.append(f"{'mean (mAP50)':<16}{_fraction(stats['AP']):>11}{_fraction(numbers.mAP50):>8}{total:>10}")
+    for kind, names in (
+        ("AP", ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")),
+        ("AR", ("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")),
+    ):
+        cells = (f"{name.removeprefix(f'{kind}_')} {_fraction(stats[name])}" for name in names)
+        lines.append(f"{kind:<3}" + "  ".join(cells))
+    return "\n".join(lines)
 
 
 def _percent(value: float, n_gt: int) -> str:

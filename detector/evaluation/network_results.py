@@ -1,28 +1,35 @@
-"""A network over images, into KITTI result files: what is scored afterwards is what was written."""
+"""A network over images, into KITTI result files: what is scored afterwards is what was written.
+
+Masks stand beside them, in <frame>.json: COCO's run lengths, one for each line of <frame>.txt.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data.formats.kitti import write_labels
 from data.images import read_image
+from data.masks import from_json, to_json
 from detector.inference.detections import to_labels
+from system.files import write_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from detector.inference.predictor import Predictor
 
 
-def write_results(predictor: Predictor, images: Mapping[str, Path], folder: Path, batch_size: int = 8) -> None:
-    """`folder/<frame>.txt` for every frame of `images` (frame: image file), empty where nothing was found."""
+def write_results(predictor: Predictor, images: Mapping[str, Path], folder: Path, batch_size: int = 8) -> bool:
+    """`folder/<frame>.txt` for every frame of `images` (frame: image file), empty where nothing was found. Returns
+    whether the network gives masks."""
     folder.mkdir(parents=True, exist_ok=True)
-    frames = tuple(images)
+    frames, with_masks = tuple(images), False
     with tqdm(total=len(frames), unit="img", desc="evaluate", disable=None) as progress:
         for first, pictures in zip(
             range(0, len(frames), batch_size), _batches(tuple(images.values()), batch_size), strict=True
@@ -32,7 +39,18 @@ def write_results(predictor: Predictor, images: Mapping[str, Path], folder: Path
                 path = folder / f"{frame}.txt"
                 path.parent.mkdir(parents=True, exist_ok=True)  # a frame may be one of a folder
                 write_labels(path, to_labels(found, predictor.classes))
+                if found.masks is not None:
+                    with_masks = True
+                    write_text(path.with_suffix(".json"), json.dumps([to_json(mask) for mask in found.masks]) + "\n")
             progress.update(len(batch))
+    return with_masks
+
+
+def read_masks(folder: Path, frames: Sequence[str]) -> NDArray[np.object_]:
+    """The masks of all frames, in order, as `write_results` wrote them."""
+    files = (folder / f"{frame}.json" for frame in frames)
+    masks = [from_json(entry, None, str(path)) for path in files for entry in json.loads(path.read_text())]
+    return np.array(masks, np.object_)
 
 
 def speed(timings: Mapping[str, float]) -> dict[str, float]:

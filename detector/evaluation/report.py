@@ -10,6 +10,7 @@ from string import Template
 import numpy as np
 
 from detector.evaluation import charts
+from detector.evaluation.coco_ap import CocoNumbers
 from detector.evaluation.columns import Columns
 from detector.evaluation.crops import Case, ImageOf, costly_false_positives, costly_misses
 from detector.evaluation.errors import best_score, confusion, diagnose, gains
@@ -63,7 +64,7 @@ def write_report(
         images=evaluation.images,
         cards=_cards(evaluation),
         kitti_table=_kitti_table(evaluation),
-        coco_table=_coco_table(evaluation),
+        coco_table=_coco_tables(evaluation),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in evaluation.notes()),
         score=f"{score:.3g}",
         missed=counts["missed"],
@@ -102,14 +103,19 @@ def _kitti_table(evaluation: Evaluation) -> str:
     return KITTI_HEADING + table(("", *("easy", "moderate", "hard") * 3), rows, groups)
 
 
-def _coco_table(evaluation: Evaluation) -> str:
-    stats = evaluation.coco.stats
+def _coco_tables(evaluation: Evaluation) -> str:
+    """Of boxes, and of masks where there are any."""
+    boxes = _coco_table(evaluation.coco)
+    return boxes if evaluation.masks is None else f"{boxes}<h3>The same of masks</h3>{_coco_table(evaluation.masks)}"
+
+
+def _coco_table(numbers: CocoNumbers) -> str:
     rows = [
-        (name, _fraction(numbers["AP"]), _fraction(numbers["AP50"]), str(numbers["n_gt"]))
-        for name, numbers in evaluation.coco.per_class.items()
+        (name, _fraction(own["AP"]), _fraction(own["AP50"]), str(own["n_gt"]))
+        for name, own in numbers.per_class.items()
     ]
     classes = table(("", "AP", "AP50", "objects"), rows)
-    return classes + table(("", "all classes"), [(name, _fraction(value)) for name, value in stats.items()])
+    return classes + table(("", "all classes"), [(name, _fraction(value)) for name, value in numbers.stats.items()])
 
 
 def _fraction(value: float) -> str:

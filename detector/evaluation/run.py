@@ -60,7 +60,7 @@ def score_network(
     Objects called as in `ignore` are regions to ignore."""
     from data.detection import DetectionDataset
     from data.formats import open_source
-    from detector.evaluation.network_results import speed, write_results
+    from detector.evaluation.network_results import read_masks, speed, write_results
 
     unlabelled = open_source(root).test_images() if split == "test" else {}
     if unlabelled and (outputs.json or outputs.report or not save):
@@ -71,13 +71,17 @@ def score_network(
     predictor = load()
     with ExitStack() as stack:
         folder = save or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detections-")))
-        write_results(predictor, images, folder, batch_size)
+        with_masks = write_results(predictor, images, folder, batch_size)
         if unlabelled:
             print(f"results of {len(images)} images are in {folder}")
             return
         detections = read_folder(folder, dataset.frames, scored=True)
+        if with_masks:
+            detections = replace(detections, masks=read_masks(folder, dataset.frames))
     classes = replace(dataset.source.class_set(predictor.classes), names=predictor.classes).ignoring(ignore)
-    truth = {frame: dataset.annotations(frame, classes) for frame in dataset.frames}
+    source = open_source(root, masks=True) if with_masks else dataset.source  # they take memory
+    source.frames(split)
+    truth = {frame: classes.all_seen(source.annotations(frame)) for frame in dataset.frames}
     ground_truth = from_labels(truth, dataset.frames, scored=False)
     detections = replace(detections, names=tuple(map(classes.spelling, detections.names)))
     evaluation = evaluate_columns(ground_truth, detections, predictor.classes, outputs.coco, speed(predictor.timings))

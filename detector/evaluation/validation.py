@@ -57,8 +57,11 @@ def validate(
 
 
 def flat_metrics(report: dict[str, Any]) -> dict[str, float]:
-    """mAP50, AP, and AP40 of every KITTI class and difficulty that has objects, as one row."""
+    """mAP50, AP, both of masks where there are any, and AP40 of every KITTI class and difficulty that has objects, as
+    one row."""
     metrics = {"mAP50": report["mAP50"], "AP": report["coco"]["stats"]["AP"]}
+    if masks := report.get("coco_masks"):
+        metrics |= {"mask_AP50": masks["stats"]["AP50"], "mask_AP": masks["stats"]["AP"]}
     for name, levels in report["kitti"].items():
         metrics |= {f"AP40_{name}_{level}": cell["AP40"] for level, cell in levels.items() if cell["n_gt"]}
     return metrics
@@ -87,9 +90,13 @@ def _picture(dataset: DetectionDataset, frame: str, found: Detections, classes: 
 
 
 def _line(metrics: dict[str, float]) -> str:
-    """mAP50, AP, and AP40 easy/moderate/hard of each class that has it."""
+    """mAP50, AP, those of masks, and AP40 easy/moderate/hard of each class that has it."""
     names = dict.fromkeys(key.split("_", 1)[1].rsplit("_", 1)[0] for key in metrics if key.startswith("AP40_"))
-    shown = [f"mAP50 {metrics['mAP50']:.3f}  AP {metrics['AP']:.3f}" + ("  AP40" if names else "")]
+    shown = [f"mAP50 {metrics['mAP50']:.3f}  AP {metrics['AP']:.3f}"]
+    if "mask_AP" in metrics:
+        shown.append(f"masks AP50 {metrics['mask_AP50']:.3f}  AP {metrics['mask_AP']:.3f}")
+    if names:
+        shown.append("AP40")
     for name in names:
         values = [metrics.get(f"AP40_{name}_{level}") for level in ("easy", "moderate", "hard")]
         shown.append(f"{name} " + "/".join("-" if value is None else f"{value:.1f}" for value in values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from data.formats.kitti import Label, format_label
 from data.images import write_image
+from data.masks import Rle, decode_all, to_json
 from detector.inference.drawing import draw
 from system.names import check_name
 
@@ -31,7 +33,8 @@ class Detection(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Detections:
     """Best first. boxes [n, 4] x1 y1 x2 y2 in pixels of the original image, scores [n] and labels [n], which count the
-    `classes`. `image` [h, w, 3] RGB is there where Python asked, and is what `draw` draws on.
+    `classes`. `image` [h, w, 3] RGB is there where Python asked, and is what `draw` draws on. `masks` [n], of the
+    original image's size, are there where the network gives them.
     """
 
     boxes: NDArray[np.float32]
@@ -39,6 +42,7 @@ class Detections:
     labels: NDArray[np.int64]
     classes: tuple[str, ...] = ()
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
+    masks: tuple[Rle, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -55,6 +59,11 @@ class Detections:
     def names(self) -> list[str]:
         """[n] The class of each."""
         return [self.classes[label] for label in self.labels]
+
+    @property
+    def each_mask(self) -> Sequence[Rle | None]:
+        """[n] The mask of each, None where the network gives none."""
+        return [None] * len(self) if self.masks is None else self.masks
 
     def above(self, score: float) -> Detections:
         """Those with at least this score."""
@@ -81,16 +90,18 @@ class Detections:
         return "".join(f"{format_label(label)}\n" for label in to_labels(self, self.classes))
 
     def to_coco(self, image_id: int | str = 0) -> list[dict[str, Any]]:
-        """COCO results: boxes as x, y, width, height; categories count from 1 in the order of the classes."""
+        """COCO results: boxes as x, y, width, height; categories count from 1 in the order of the classes; masks, where
+        there are any, as run lengths."""
         return [
             {
                 "image_id": image_id,
                 "category_id": int(label) + 1,
                 "bbox": [round(v, BOX_DECIMALS) for v in (x1, y1, x2 - x1, y2 - y1)],
                 "score": round(score, SCORE_DECIMALS),
+                **({} if mask is None else {"segmentation": to_json(mask)}),
             }
-            for (x1, y1, x2, y2), score, label in zip(
-                self.boxes.tolist(), self.scores.tolist(), self.labels, strict=True
+            for (x1, y1, x2, y2), score, label, mask in zip(
+                self.boxes.tolist(), self.scores.tolist(), self.labels, self.each_mask, strict=True
             )
         ]
 
@@ -102,12 +113,18 @@ class Detections:
 
     def to_supervision(self) -> Any:
         """A supervision.Detections, for its trackers, zones and annotators."""
+        masks = decode_all(self.masks, self.masks[0].size).view(np.bool_) if self.masks else None
         return _require("supervision", "to_supervision").Detections(
-            xyxy=self.boxes, confidence=self.scores, class_id=self.labels, data={"class_name": np.array(self.names)}
+            xyxy=self.boxes,
+            mask=masks,
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.array(self.names)},
         )
 
     def _where(self, kept: NDArray[np.bool_]) -> Detections:
-        return replace(self, boxes=self.boxes[kept], scores=self.scores[kept], labels=self.labels[kept])
+        masks = None if self.masks is None else tuple(compress(self.masks, kept))
+        return replace(self, boxes=self.boxes[kept], scores=self.scores[kept], labels=self.labels[kept], masks=masks)
 
 
 def _require(package: str, asked: str) -> Any:
@@ -124,9 +141,14 @@ def to_objects(detections: Detections, classes: Sequence[str]) -> list[dict[str,
             "class": classes[label],
             "score": round(score, SCORE_DECIMALS),
             "box": [round(side, JSON_DECIMALS) for side in box],
+            **({} if mask is None else {"mask": to_json(mask)}),
         }
-        for box, score, label in zip(
-            detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True
+        for box, score, label, mask in zip(
+            detections.boxes.tolist(),
+            detections.scores.tolist(),
+            detections.labels.tolist(),
+            detections.each_mask,
+            strict=True,
         )
     ]
 
@@ -138,8 +160,13 @@ def to_labels(detections: Detections, classes: Sequence[str]) -> list[Label]:
             classes[label],
             (round(x1, BOX_DECIMALS), round(y1, BOX_DECIMALS), round(x2, BOX_DECIMALS), round(y2, BOX_DECIMALS)),
             score=round(score, SCORE_DECIMALS),
+            mask=mask,
         )
-        for (x1, y1, x2, y2), score, label in zip(
-            detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True
+        for (x1, y1, x2, y2), score, label, mask in zip(
+            detections.boxes.tolist(),
+            detections.scores.tolist(),
+            detections.labels.tolist(),
+            detections.each_mask,
+            strict=True,
         )
     ]

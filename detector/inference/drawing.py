@@ -1,4 +1,4 @@
-"""Boxes on a picture: class colours, names and scores, sized so that they read alike on 375 and on 2160 rows."""
+"""Boxes and masks on a picture: class colours, names and scores, sized to read alike on 375 and on 2160 rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from data.masks import Rle, box_of, decode
 
 Colour = tuple[int, int, int]
 
@@ -28,6 +30,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPITAL_ROWS = 21.0  # height of a capital letter of this font at scale 1
 _DARK: Colour = (20, 20, 20)
 _LIGHT: Colour = (255, 255, 255)
+_OPACITY = 0.45  # of masks
 
 
 class Found(Protocol):
@@ -39,6 +42,8 @@ class Found(Protocol):
     def scores(self) -> NDArray[np.float32]: ...
     @property
     def labels(self) -> NDArray[np.int64]: ...
+    @property
+    def masks(self) -> Sequence[Rle] | None: ...
 
 
 def colour_of(name: str) -> Colour:
@@ -54,11 +59,14 @@ def line_width(height: int, width: int) -> int:
 def draw(
     image: NDArray[np.uint8], detections: Found, classes: Sequence[str], ids: Sequence[int | None] | None = None
 ) -> None:
-    """Draws into image [H, W, 3] RGB. Boxes before labels, the surest object last, on top."""
+    """Draws into image [H, W, 3] RGB. Masks before boxes before labels, the surest object last, on top."""
     height, width = image.shape[:2]
     thickness = line_width(height, width)
     order = np.argsort(detections.scores, kind="stable")
     corners = np.rint(np.nan_to_num(detections.boxes)).clip(-1e6, 1e6).astype(int)
+    masks = detections.masks or ()
+    for index in order[: len(masks)]:
+        _fill(image, masks[index], colour_of(classes[detections.labels[index]]), thickness)
     for index in order:
         x1, y1, x2, y2 = (int(v) for v in corners[index])
         colour = colour_of(classes[detections.labels[index]])
@@ -69,6 +77,18 @@ def draw(
         number = "" if ids is None or ids[index] is None else f"#{ids[index]} "
         x1, y1, _, y2 = (int(v) for v in corners[index])
         _draw_label(image, f"{number}{name} {detections.scores[index]:.2f}", (x1, y1, y2), colour_of(name), thickness)
+
+
+def _fill(image: NDArray[np.uint8], mask: Rle, colour: Colour, thickness: int) -> None:
+    """The colour on half of what is seen, and an edge: two people of one class stay two."""
+    x1, y1, x2, y2 = map(int, box_of(mask))
+    part, seen = image[y1:y2, x1:x2], decode(mask)[y1:y2, x1:x2]
+    if not seen.size:
+        return
+    tinted = cv2.addWeighted(part, 1 - _OPACITY, np.full_like(part, colour), _OPACITY, 0)
+    cv2.copyTo(tinted, seen, part)
+    outlines, _ = cv2.findContours(seen, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(part, outlines, -1, colour, max(1, thickness // 2))
 
 
 def _draw_label(

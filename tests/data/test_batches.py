@@ -128,8 +128,9 @@ def test_validation_batches_by_hand(tmp_path: Path) -> None:
     assert targets.image.tolist() == [0, 2]
     assert targets.ignore.tolist() == [[70, 38, 90, 68], [100, 28, 120, 48]] * 2
     assert targets.ignore_image.tolist() == [0, 0, 2, 2]
-    types = [getattr(targets, name).dtype for name in targets.__slots__]
+    types = [getattr(targets, name).dtype for name in targets.__slots__ if name != "masks"]
     assert types == [torch.float32, torch.int64, torch.int64, torch.float32, torch.int64]
+    assert targets.masks is None
     assert equal(batch.to("cpu"), batch)
 
 

@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from data.formats import open_source
 from data.formats.kitti import CLASSES, DONT_CARE, Label, read_labels
+from data.masks import area, decode
 from data.scenes import make_clip, make_scenes, render
+from data.scenes.annotate import majority
 from data.scenes.camera import AHEAD, CENTRE_X, CENTRE_Y, FOCAL, HEIGHT, RIGHTWARDS, WIDTH, Camera
 from data.scenes.layout import KINDS
 from data.scenes.light import Light
@@ -21,7 +24,7 @@ from data.scenes.mesh import Mesh
 from data.scenes.scene import Actor, Scene
 from data.scenes.shapes import Shape
 from data.scenes.street import draw_street
-from data.scenes.write import _CLIP, ScenesError
+from data.scenes.write import _CLIP, ScenesError, make_coco_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = Light(
@@ -97,6 +100,51 @@ def test_occlusion_is_graded_by_the_share_that_a_nearer_car_leaves(covered: floa
     assert van.box[0] == pytest.approx(column(-1.0, 20.0), abs=1.0)
     assert van.box[2] == pytest.approx(column(1.0, 20.0), abs=1.0)
     assert next(label for label in labels if label.name == "Car").occlusion == 0
+
+
+def test_masks_are_the_pixels_that_are_seen() -> None:
+    near, far = block("Car", 0.4, 12.0, 1.6), block("Van", 0.0, 24.0, 3.0)
+    frame = render(Scene(Camera(), NOON, ground=(100, 110, 80), actors=(near, far)))
+    front, back = (decode(label.mask) for label in frame.masked_labels() if label.mask)
+    assert not (front & back).any()
+    (x1, y1, x2, y2), (left, top, right, bottom) = (label.box for label in frame.labels)
+    assert front.sum() == pytest.approx((x2 - x1) * (y2 - y1), rel=0.03)
+    hidden = (min(x2, right) - max(x1, left)) * (min(y2, bottom) - max(y1, top))
+    assert 0 < hidden < (right - left) * (bottom - top)
+    assert back.sum() == pytest.approx((right - left) * (bottom - top) - hidden, rel=0.08)
+
+
+def test_a_pixel_is_whose_most_of_it_is() -> None:
+    canvas = np.random.default_rng(0).integers(0, 3, (40, 60), dtype=np.uint8)
+    for (row, column), winner in np.ndenumerate(majority(canvas)):
+        four = canvas[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].ravel().tolist()
+        most = max(map(four.count, four))
+        assert winner == next(one for one in four if four.count(one) == most)
+
+
+def test_scenes_as_coco_have_the_pictures_and_boxes_of_kittis_and_masks(tmp_path: Path) -> None:
+    make_scenes(tmp_path / "kitti", 3, seed=2, val_share=0.34, progress=False)
+    said = make_coco_scenes(tmp_path / "coco", 3, seed=2, val_share=0.34, progress=False)
+    kitti, coco = open_source(tmp_path / "kitti"), open_source(tmp_path / "coco", masks=True)
+    assert "frames: train 2, val 1" in said
+    for split in ("train", "val"):
+        frames = kitti.frames(split)
+        assert coco.frames(split) == frames
+        for frame in frames:
+            assert coco.image_path(frame).read_bytes() == kitti.image_path(frame).read_bytes()
+            before, after = kitti.annotations(frame), coco.annotations(frame)
+            assert [(item.name, item.box, item.ignore) for item in after] == [
+                (item.name, item.box, item.ignore) for item in before
+            ]
+            for item in after:
+                assert item.mask is not None
+                assert item.area == area(item.mask)
+                rows, columns = np.nonzero(decode(item.mask))
+                x1, y1, x2, y2 = item.box
+                assert columns.min() >= x1 - 1
+                assert rows.min() >= y1 - 1
+                assert columns.max() <= x2 + 1
+                assert rows.max() <= y2 + 1
 
 
 def test_what_is_wholly_hidden_is_not_labelled() -> None:

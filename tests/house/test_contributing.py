@@ -70,7 +70,7 @@ def test_the_format_gives_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "one.png"), np.zeros((40, 60, 3), np.uint8))
     (tmp_path / "objects.txt").write_text("one bus 1 2 30.5 20\none tram 5 5 9 9\n")
-    monkeypatch.setattr(detection, "open_source", names["Lines"])
+    monkeypatch.setattr(detection, "open_source", lambda root, masks: names["Lines"](root))
     dataset = detection.DetectionDataset(tmp_path, "all")
     assert dataset.class_set.names == ("bus", "tram")
     assert dataset[0].boxes.tolist() == [[1, 2, 30.5, 20], [5, 5, 9, 9]] and dataset[0].labels.tolist() == [0, 1]
