@@ -87,6 +87,9 @@ class OptimizerSettings(Settings):
 
     kind: Literal["sgd", "adamw"] = Field("sgd", description="sgd as in the paper, or adamw (lr about 0.001)")
     lr: float = Field(0.1, gt=0, le=1000, description="learning rate after the warm-up")
+    backbone_rate: float = Field(
+        1.0, ge=0, le=1, description="the backbone's share of the rate; below 1 it stays near its pretrained weights"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, beta 1 of AdamW")
     weight_decay: float = Field(5e-4, ge=0, description="L2 decay of weights")
     decay_all: bool = Field(False, description="decay biases and BatchNorm too, as the recipes of ImageNet do")

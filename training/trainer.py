@@ -24,7 +24,7 @@ from training.config import ConfigError, changed
 from training.distributed import World
 from training.ema import EMA
 from training.memory import try_largest_step
-from training.parameters import freeze, make_optimizer, train_mode
+from training.parameters import freeze, make_optimizer, set_rate, train_mode
 from training.precision import autocast, pick_precision
 from training.progress import Progress
 from training.run_log import RunLog
@@ -65,7 +65,7 @@ class Trainer:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         freeze(task.backbone(self.network), settings)
         self.ema = EMA(self.network, settings.ema) if settings.ema else None
-        self.optimizer = make_optimizer(self.network, self.config.optimizer)
+        self.optimizer = make_optimizer(self.network, task.backbone(self.network), self.config.optimizer)
         wanted = resume.training.get("precision", settings.precision) if resume else settings.precision
         self.precision = world.main_does(lambda: pick_precision(wanted, self.device))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
@@ -132,8 +132,7 @@ class Trainer:
     def step(self, micro_batches: list[Batch]) -> dict[str, float]:
         """Forward, backward, clip, update. Returns the loss parts; a non-finite step changes nothing."""
         device, count = self.device, len(micro_batches)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+        set_rate(self.optimizer, self.lr)
         statistics = [buffer.clone() for buffer in self.network.buffers()]
         sums: dict[str, Tensor] = {}
         for k, batch in enumerate(batch.to(device) for batch in micro_batches):

@@ -87,10 +87,23 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(tiny_con
 
 def test_weight_decay_spares_batch_norm_and_biases(tiny_config: Path, tmp_path: Path) -> None:
     run = trainer(tiny_config, tmp_path)
-    decayed, spared = (group["params"] for group in make_optimizer(run.network, run.config.optimizer).param_groups)
+    optimizer = make_optimizer(run.network, run.network.backbone, run.config.optimizer)
+    decayed, spared = (group["params"] for group in optimizer.param_groups)
     assert min(p.ndim for p in decayed) > 1
     assert max(p.ndim for p in spared) == 1
     assert len(decayed) + len(spared) == len(list(run.network.parameters()))
+
+
+def test_the_backbone_moves_at_its_share_of_the_rate(tiny_config: Path, tmp_path: Path) -> None:
+    """Under AdamW the first step of a weight is the rate itself, whatever its gradient."""
+    adamw = ("optimizer.kind=adamw", "optimizer.weight_decay=0", "optimizer.warmup_epochs=0", "train.precision=fp32")
+    run = trainer(tiny_config, tmp_path, *adamw, "optimizer.lr=0.01", "optimizer.backbone_rate=0.1")
+    before = {name: value.detach().clone() for name, value in run.network.named_parameters()}
+    run.network.train()
+    run.step(first_batch(run))
+    for name, value in run.network.named_parameters():
+        moved = float((value.detach() - before[name]).abs().max())
+        assert moved == pytest.approx(0.001 if name.startswith("backbone.") else 0.01, rel=0.02), name
 
 
 def test_frozen_parts_stay_as_they_were(tiny_config: Path, tmp_path: Path) -> None:
