@@ -37,8 +37,8 @@ def test_the_papers_cells_of_table_6_are_met_and_those_of_emca_se_by_definition(
 
 
 def test_two_stages_count_all_their_layers_whatever_they_find():
-    """By hand: what Mask R-CNN does more than Faster R-CNN, on 100 objects: four 3x3 convolutions on 14 x 14, a doubling
-    and a 1x1 on 28 x 28."""
+    """By hand: what Mask R-CNN does more than Faster R-CNN, on 100 objects: four 3x3 convolutions on 14 x 14, one that
+    doubles the side, and a 1x1 on 28 x 28."""
     both = (NetworkSettings(kind=kind, attention="none") for kind in ("faster_rcnn", "mask_rcnn"))
     faster, mask = (cost(settings, 8, 128) for settings in both)
     drawn = 4 * 256 * 256 * 9 * 14**2 + 256 * 256 * 28**2 + 256 * 9 * 28**2
