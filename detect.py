@@ -29,7 +29,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--weights",
         type=weights_argument,
         metavar="W",
-        help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them "
+        help=".pt checkpoint, .onnx, OpenVINO .xml, .pth of torchvision, or a shipped model; help lists them "
         "(default: kitti-light, on a GPU kitti)",
     )
     add("--output", type=Path, metavar="DIR", help="where results go (default: the next free runs/detect/<source>)")

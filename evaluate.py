@@ -42,7 +42,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--weights",
         type=weights_argument,
         metavar="W",
-        help=".pt checkpoint, .onnx or OpenVINO .xml, or the name of a shipped model; help lists them",
+        help=".pt checkpoint, .onnx, OpenVINO .xml, .pth of torchvision, or a shipped model; help lists them",
     )
     network.add_argument("--data", metavar="ROOT", help="the data set, as for training: KITTI's layout, YOLO's, COCO's")
     network.add_argument(
@@ -116,7 +116,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _checkpoint(weights: Path) -> Checkpoint | None:
-    """A .pt says itself what it was trained for; shipped models and exported files are detectors."""
+    """A .pt says itself what it was trained for; shipped models, exported files and .pth are detectors."""
     if weights.suffix != ".pt":
         return None
     from training.checkpoint import load_checkpoint  # late: torch takes a second, and finished results need none

@@ -140,14 +140,17 @@ def _imagenet_state(arch: str) -> Mapping[str, Tensor]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The backbone's state dict: the file itself, or in a detector's checkpoint what "model" has under "backbone."."""
+    """The backbone's state dict: the file itself, or what a detector has under "backbone." (a checkpoint of ours, in
+    "model") or under "backbone.body." (torchvision's detectors)."""
     content = read_weight_file(path)
     state = content.get("model", content) if isinstance(content, Mapping) else content
     if not _is_state_dict(state):
         raise WeightsError(f"{path}: holds no state dict (tensors by name); use torch.save(net.state_dict(), path)")
-    prefix = "backbone."
-    of_backbone = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-    return of_backbone or dict(state)
+    for prefix in ("backbone.body.", "backbone."):
+        within = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+        if within:
+            return within
+    return dict(state)
 
 
 def _is_state_dict(state: Any) -> bool:

@@ -69,6 +69,7 @@ class ClassificationTask(Task[Config]):
     def example(self, count: int, size: tuple[int, int]) -> LabelledBatch:
         """Grey pictures of the first class."""
         images = torch.full((count, 3, *size), 114, dtype=torch.uint8)
+        images = images.contiguous(memory_format=torch.channels_last)
         return LabelledBatch(images, torch.zeros(count, dtype=torch.int64), ())
 
     def validate(self, network: Any, precision: str, world: World) -> Validation:

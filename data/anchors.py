@@ -17,7 +17,7 @@ from data.annotation import AUTO, Annotation, ClassSet, DatasetError
 from data.detection import DetectionDataset, clip
 from data.formats.kitti import class_set, read_labels
 from data.images import image_size
-from data.resize import fit
+from data.resize import POLICIES, fit
 from system.command import Parser, count, exit_status
 
 # The anchors of YOLOv3, made on COCO for inputs of 416x416.
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("root", type=Path, help="data set in any format, or a folder of KITTI label files")
     parser.add_argument("--split", default="train", help="train, val, all, or another the data set has")
     parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
-    parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
+    parser.add_argument("--resize", choices=POLICIES, default="stretch")
     parser.add_argument("--classes", default=AUTO, help="auto (all there are), kitti8, kitti3, or names with commas")
     parser.add_argument("--count", type=count, default=9, help="how many anchors")
     options = parser.parse_args(arguments)

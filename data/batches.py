@@ -17,15 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augment import Augment, Placed, place
-from data.detection import DetectionDataset
-from data.resize import LARGEST, Geometry
+from data.detection import DetectionDataset, Sample
+from data.resize import LARGEST, PADDING, STRIDE, Geometry, fit_together, largest_input
 from data.settings import AugmentSettings
 from system.command import Failure
 
 log = logging.getLogger(__name__)
 Made = TypeVar("Made")  # a batch, of whatever task
 
-STRIDE = 32  # the network's coarsest map: sides of its input are multiples of it
 AHEAD = 2  # batches that a worker prepares ahead
 PATIENCE_S = 600  # a batch takes milliseconds; a worker that gives none for so long never will
 _BOXES = 1 << 16  # bytes of a batch beside its images and masks, generously
@@ -193,19 +192,31 @@ class Prepared(Dataset[Batch]):
 
     def __init__(self, dataset: DetectionDataset, policy: str, augment: AugmentSettings | None) -> None:
         self.dataset, self.policy = dataset, policy
-        self.augment = Augment(augment, policy) if augment else None
+        self._within = "stretch" if policy == "shorter" else policy
+        self.augment = Augment(augment, "letterbox" if policy == "shorter" else policy) if augment else None
 
     def __getitems__(self, requests: Sequence[Request]) -> Batch | Exception:
-        images = np.empty((len(requests), *requests[0].size, 3), np.uint8)
         try:
-            return collate([self._place(request, out) for request, out in zip(requests, images, strict=True)], images)
+            samples = [self.dataset[request.frame] for request in requests]
+            geometries = fit_together([sample.source for sample in samples], requests[0].size, self.policy)
+            images = np.empty((len(requests), *geometries[0].target, 3), np.uint8)
+            return collate(list(map(self._place, requests, samples, geometries, images)), images)
         except (ValueError, OSError) as error:  # the user's files: see Loader
             return error
 
-    def _place(self, request: Request, out: np.ndarray) -> Placed:
-        sample = self.dataset[request.frame]
+    def _place(self, request: Request, sample: Sample, geometry: Geometry, out: np.ndarray) -> Placed:
+        if self.policy != "shorter":
+            return self._fill(request, sample, out)
+        out[:] = PADDING
+        _, _, width, height = geometry.content  # a frame has a room of its own size within that of the batch
+        placed = self._fill(request, sample, out[:height, :width])
+        beyond = [(0, 0), (0, out.shape[0] - height), (0, out.shape[1] - width)]
+        masks = None if placed.masks is None else np.pad(placed.masks, beyond)
+        return replace(placed, geometry=geometry, masks=masks)
+
+    def _fill(self, request: Request, sample: Sample, out: np.ndarray) -> Placed:
         if self.augment is None:
-            return place(sample, self.policy, out)
+            return place(sample, self._within, out)
         rng = np.random.default_rng(request.seed)
         return self.augment(sample, rng, lambda: self.dataset[int(rng.integers(len(self.dataset)))], out)
 
@@ -239,7 +250,8 @@ def make_loader(
     pin_memory: bool = False,
 ) -> Loader[Batch]:
     """Batches of frames with their objects, resized by `policy`, varied by `augment`."""
-    planes = 3 + math.ceil(_MASKS * dataset.masks_a_frame)
+    growth = max(math.prod(largest_input(size, policy)) / math.prod(size) for size in sampler.sizes)
+    planes = math.ceil(growth * (3 + _MASKS * dataset.masks_a_frame))
     return open_loader(Prepared(dataset, policy, augment), sampler, workers, pin_memory, planes)
 
 

@@ -17,6 +17,7 @@ from data.annotation import AUTO
 from data.batches import Batch, BatchSampler, make_loader
 from data.detection import DetectionDataset
 from data.effects import check
+from data.resize import POLICIES
 from data.settings import AugmentSettings
 from system.command import Parser, count, exit_status, fraction, names
 
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--count", type=count, default=20)
     parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
-    parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch")
+    parser.add_argument("--resize", choices=POLICIES, default="stretch")
     parser.add_argument("--classes", default=AUTO, help="auto (all there are), kitti8, kitti3, or names with commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mosaic", type=fraction, default=0.0, help="probability")

@@ -1,13 +1,17 @@
-"""Stretch or letterbox an image to the network's size, and boxes there and back: one place for train, eval, detect."""
+"""An image to the network's size by one of three policies, and boxes there and back: for training, eval and detect."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
 
-POLICIES = ("stretch", "letterbox")
+POLICIES = ("stretch", "letterbox", "shorter")
+LONGEST = Fraction(5, 3)  # of the shorter side: 1333 of 800, as torchvision's detectors have it
+STRIDE = 32  # the network's coarsest map: sides of its input are multiples of it
 LARGEST = 8192  # pixels a side of a network input
 PADDING = 114  # grey: near the mean of natural images, so that bars do not look like an edge of anything
 
@@ -41,6 +45,8 @@ def fit(source_hw: tuple[int, int], target_hw: tuple[int, int], policy: str) -> 
 
     "stretch" fills the input with independent scales; "letterbox" scales evenly, centres and pads. A letterboxed image
     covers whole pixels: its scales are those of the rounded size, so they may differ by half a pixel's worth.
+    "shorter" scales evenly until the shorter side is that of the input, or the longer one 5/3 of that, and pads at the
+    right and below to multiples of 32: every image has an input of its own size.
     """
     (height, width), (target_height, target_width) = source_hw, target_hw
     if min(height, width, target_height, target_width) < 1:
@@ -52,7 +58,30 @@ def fit(source_hw: tuple[int, int], target_hw: tuple[int, int], policy: str) -> 
         new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
         offset = (float((target_width - new_width) // 2), float((target_height - new_height) // 2))
         return Geometry(source_hw, target_hw, (new_width / width, new_height / height), offset)
-    raise ValueError(f"unknown resize policy {policy!r}, expected stretch or letterbox")
+    if policy == "shorter":
+        shorter = min(target_hw)
+        even = min(Fraction(shorter, min(source_hw)), Fraction(int(shorter * LONGEST), max(source_hw)))
+        new_height, new_width = max(1, int(height * even)), max(1, int(width * even))
+        target = (_padded(new_height), _padded(new_width))
+        return Geometry(source_hw, target, (new_width / width, new_height / height), (0.0, 0.0))
+    raise ValueError(f"unknown resize policy {policy!r}, expected {', '.join(POLICIES)}")
+
+
+def fit_together(sources: Sequence[tuple[int, int]], target_hw: tuple[int, int], policy: str) -> list[Geometry]:
+    """The geometries of images that share a batch, each padded to the largest of them."""
+    alone = [fit(source, target_hw, policy) for source in sources]
+    height, width = (max(geometry.target[axis] for geometry in alone) for axis in (0, 1))
+    return [replace(geometry, target=(height, width)) for geometry in alone]
+
+
+def largest_input(target_hw: tuple[int, int], policy: str) -> tuple[int, int]:
+    """The largest that a batch can be: a tall and a wide image together."""
+    side = _padded(int(min(target_hw) * LONGEST))
+    return (side, side) if policy == "shorter" else target_hw
+
+
+def _padded(side: int) -> int:
+    return -(-side // STRIDE) * STRIDE
 
 
 def resize(image: np.ndarray, geometry: Geometry, out: np.ndarray | None = None, padding: int = PADDING) -> np.ndarray:

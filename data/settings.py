@@ -53,8 +53,10 @@ class DataSettings(Settings):
     )
     train_split: str = Field("train", description="split to train on: train, val, all, or another the data set has")
     val_split: str = Field("val", description="split to validate on")
-    resize: Literal["stretch", "letterbox"] = Field(
-        "stretch", description="how a frame fits the input: stretched, or scaled evenly and padded"
+    resize: Literal["stretch", "letterbox", "shorter"] = Field(
+        "stretch",
+        description="how a frame fits the input: stretched; scaled evenly and padded; or scaled evenly until its "
+        "shorter side is phases.N.size and its longer at most 5/3 of it (800, 1333), in an input just as large",
     )
     cache: Literal["none", "ram", "disk"] = Field(
         "none", description="keep decoded training images in memory or on disk (several GPUs: disk, they share it)"

@@ -46,6 +46,14 @@ class Config(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _one_side_for_shorter(self) -> Config:
+        for k, phase in enumerate(self.phases):
+            if self.data.resize == "shorter" and len(set(phase.height_width)) > 1:
+                mend = "data.resize=shorter takes one number, the shorter side"
+                raise ValueError(f"phases.{k}.size {list(phase.height_width)}: {mend}; or data.resize=letterbox")
+        return self
+
+    @model_validator(mode="after")
     def _loss_fits_the_network(self) -> Config:
         if self.loss.assignment == "neighbours" and self.network.xy_scale < 2:
             raise ValueError(

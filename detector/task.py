@@ -18,6 +18,7 @@ from data.annotation import AUTO
 from data.batches import Batch, BatchSampler, Targets, make_loader
 from data.detection import DetectionDataset, open_dataset
 from data.images import image_size
+from data.resize import largest_input
 from detector.config import Config
 from detector.evaluation.validation import validate
 from detector.inference.trained import about, load_trained
@@ -49,7 +50,7 @@ class DetectionTask(Task[Config]):
         config = before or self.config
         if self.config.data.classes == AUTO:
             self._set("data", classes=self.classes if config.data.classes == AUTO else config.data.classes)
-        if self.config.network.anchors == AUTO:
+        if self.config.network.has_anchors and self.config.network.anchors == AUTO:
             given = config.network.anchors
             self._set("network", anchors=anchor_pairs(find_anchors(self._shapes)) if given == AUTO else given)
 
@@ -68,9 +69,9 @@ class DetectionTask(Task[Config]):
     @cached_property
     def _splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """The training split and the validation split: both opened at once, so that a fault in either is told early."""
-        data = self.config.data
-        train = open_dataset(data, data.train_split, training=True)
-        return train, open_dataset(data, data.val_split, training=False, classes=train.class_set.names)
+        data, masks = self.config.data, self.config.network.draws
+        train = open_dataset(data, data.train_split, training=True, masks=masks)
+        return train, open_dataset(data, data.val_split, training=False, classes=train.class_set.names, masks=masks)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ class DetectionTask(Task[Config]):
         return build_detector(self.config.network, len(self.classes), self.config.loss)
 
     def start(self, network: Any) -> str:
-        said = [self._fit_of_anchors()]
+        said = [self._fit_of_anchors()] if self.config.network.has_anchors else []
         if backbone := self.config.network.pretrained:
             said.insert(0, str(load_pretrained(network.backbone, backbone)))
         if whole := self.config.train.start:
@@ -125,17 +126,22 @@ class DetectionTask(Task[Config]):
     def backbone(self, network: Any) -> Any:
         return network.backbone
 
+    def inputs(self, batch: Batch) -> tuple[Tensor, Targets]:
+        return batch.images, batch.targets
+
     def loss(self, network: Any, outputs: Any, batch: Batch) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = network.loss(outputs, batch.targets)
         return losses
 
     def example(self, count: int, size: tuple[int, int]) -> Batch:
         """Grey images with one object each."""
-        height, width = size
+        height, width = largest_input(size, self.config.data.resize)
         images = torch.full((count, 3, height, width), 114, dtype=torch.uint8)
+        images = images.contiguous(memory_format=torch.channels_last)
         box = torch.tensor([[0.25 * width, 0.25 * height, 0.5 * width, 0.5 * height]]).repeat(count, 1)
         none = torch.zeros(0, dtype=torch.int64)
-        targets = Targets(box, torch.zeros(count, dtype=torch.int64), torch.arange(count), box[:0], none)
+        masks = torch.ones(count, height, width, dtype=torch.uint8)
+        targets = Targets(box, torch.zeros(count, dtype=torch.int64), torch.arange(count), box[:0], none, masks)
         return Batch(images, targets, (), ())
 
     def validate(self, network: Any, precision: str, world: World) -> Validation:
@@ -148,4 +154,5 @@ class DetectionTask(Task[Config]):
         network = self.config.network
         train, val = self._splits
         data = f"{len(train)} frames to train, {len(val)} to validate"
-        return f"{network.arch} {network.attention}", data
+        kind = "" if network.kind == "yolov3" else f"{network.kind} on "
+        return f"{kind}{network.arch} {network.attention}", data

@@ -19,7 +19,7 @@ class MemoryTooSmall(ValueError):
 
 def try_largest_step(task: Task[Any], network: nn.Module, micro_batches: Sequence[int], precision: str) -> None:
     """Forward and backward of the largest micro-batch of any phase, and a forward of the smallest, which BatchNorm over
-    vectors may refuse; weights and statistics stay as they were.
+    vectors may refuse; weights, statistics and random states stay as they were.
 
     micro_batches: images of a forward pass, phase by phase
     """
@@ -30,12 +30,13 @@ def try_largest_step(task: Task[Any], network: nn.Module, micro_batches: Sequenc
     device = next(network.parameters()).device
     statistics = [buffer.clone() for buffer in network.buffers()]
     try:
-        with torch.no_grad(), autocast(device, precision):
-            network(task.example(*smallest).to(device).images)
-        batch = task.example(*largest).to(device)
-        with autocast(device, precision):
-            outputs = network(batch.images.contiguous(memory_format=torch.channels_last))
-        task.loss(network, outputs, batch)["total"].backward()
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            with torch.no_grad(), autocast(device, precision):
+                network(*task.inputs(task.example(*smallest).to(device)))
+            batch = task.example(*largest).to(device)
+            with autocast(device, precision):
+                outputs = network(*task.inputs(batch))
+            task.loss(network, outputs, batch)["total"].backward()
     except (MemoryError, RuntimeError) as fault:
         if not out_of_memory(fault):
             raise

@@ -78,7 +78,12 @@ class Task(ABC, Generic[Config]):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The network, with fresh weights: images [B, 3, H, W] uint8 -> whatever `loss` understands."""
+        """The network, with fresh weights: images [B, 3, H, W] uint8, and what else `inputs` gives in training, ->
+        whatever `loss` understands."""
+
+    def inputs(self, batch: Any) -> tuple[Any, ...]:
+        """What the network is called with in training."""
+        return (batch.images,)
 
     @abstractmethod
     def loss(self, network: nn.Module, outputs: Any, batch: Any) -> dict[str, Tensor]:

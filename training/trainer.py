@@ -138,7 +138,7 @@ class Trainer:
         for k, batch in enumerate(batch.to(device) for batch in micro_batches):
             with self._gradients_stay_here() if k < count - 1 else nullcontext():
                 with autocast(device, self.precision):
-                    outputs = self.model(batch.images)
+                    outputs = self.model(*self.task.inputs(batch))
                 losses = self.task.loss(self.network, outputs, batch)
                 self.scaler.scale(losses["total"] / count).backward()
             for name, value in losses.items():

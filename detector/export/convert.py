@@ -28,15 +28,22 @@ from system.files import naming
 def export(args: argparse.Namespace, output: Path) -> None:
     """Writes `output`, says how it differs from PyTorch, and in int8 what it costs. `args` are those of the command."""
     trained = load_trained(args.weights)
+    if trained.config.data.resize == "shorter":
+        raise WeightsError(
+            f"{args.weights}: its input is as large as the image needs (data.resize=shorter), and an exported file has "
+            "one size; train with data.resize=letterbox, or run the checkpoint as it is"
+        )
+    network = trained.build()
     card = Card(
         trained.classes,
         (args.size[0], args.size[-1]) if args.size else trained.config.size,
         trained.config.data.resize,
         args.precision,
+        network.averages,
     )
     frames = calibration_frames(args.calibrate, args.split, args.frames) if args.precision == "int8" else {}
     inputs = network_inputs(frames, card, args.batch or 1)
-    graph = ImagesToBoxes(trained.build()).eval()
+    graph = ImagesToBoxes(network).eval()
     output.parent.mkdir(parents=True, exist_ok=True)
     with naming(output), tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
         plain = Path(folder) / "fp32.onnx"

@@ -51,7 +51,7 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if not is_checkpoint(path) and path.suffix not in (".onnx", ".xml"):
-        raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO)")
+        raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO), or .pth (torchvision)")
     if is_checkpoint(path):
         from detector.inference.pytorch import open_trained  # late: torch takes seconds
         from detector.inference.trained import load_trained

@@ -16,14 +16,15 @@ FORMAT = "kitti-attention-detector-graph/1"
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Class names, input size (height, width), resize policy, and the arithmetic or storage the file was made for:
-    fp32, bf16, fp16 or int8. Normalisation and decoding are part of the graph and need no words.
+    """Class names, input size (height, width), resize policy, the arithmetic or storage the file was made for: fp32,
+    bf16, fp16 or int8, and whether suppression averages boxes. Normalisation and decoding are part of the graph.
     """
 
     classes: tuple[str, ...]
     size: tuple[int, int]
     policy: str
     precision: str
+    averages: bool = True
 
     def to_properties(self) -> dict[str, str]:
         """As the strings that ONNX's metadata_props and OpenVINO's rt_info hold."""
@@ -33,6 +34,7 @@ class Card:
             "size": json.dumps(self.size),
             "resize": self.policy,
             "precision": self.precision,
+            "averages": json.dumps(self.averages),
         }
 
 
@@ -52,7 +54,8 @@ def read_card(properties: Mapping[str, str], path: Path) -> Card:
         policy, precision = properties["resize"], properties["precision"]
         if policy not in POLICIES or precision not in ("fp32", "bf16", "fp16", "int8"):
             raise ValueError(f"resize {policy!r:.40}, precision {precision!r:.40}")
-        return Card(classes, size, policy, precision)
+        averages = json.loads(properties.get("averages", "true"))  # what files of before all do
+        return Card(classes, size, policy, precision, bool(averages))
     except (KeyError, TypeError, ValueError, RecursionError) as fault:
         raise WeightsError(f"{path}: its metadata is damaged ({fault!s:.160}); export it again") from None
 

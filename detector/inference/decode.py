@@ -26,15 +26,19 @@ def detect(
     limit: int = LIMIT,
     candidates: int = CANDIDATES,
 ) -> list[Detections]:
-    """Outputs of `network` -> detections in pixels of the B originals."""
+    """Outputs of `network` -> detections in pixels of the B originals, with masks where it draws any."""
     found = []
     for image, geometry in zip(network.candidates(outputs, lowest(conf)), geometries, strict=True):
         boxes, scores, labels = (part.cpu().numpy() for part in image)
         if not isinstance(conf, float):  # before suppression, so that no box is averaged with what does not count
             counts = scores > conf[labels]
             boxes, scores, labels = boxes[counts], scores[counts], labels[counts]
-        found.append(to_detections(boxes, scores, labels, geometry, iou, limit, candidates))
-    return found
+        found.append(to_detections(boxes, scores, labels, geometry, iou, limit, candidates, network.averages))
+    if not network.draws:
+        return found
+    from detector.inference.masks import with_masks  # late: it needs torch, which exported files do without
+
+    return with_masks(network, outputs, found, geometries)
 
 
 def select(
@@ -45,12 +49,14 @@ def select(
     iou: float,
     limit: int = LIMIT,
     candidates: int = CANDIDATES,
+    average: bool = True,
 ) -> list[Detections]:
     """The same of an exported graph's outputs: boxes [B, N, 4] xyxy px of its input, scores [B, N, K]."""
     found = []
     for image, geometry in zip(zip(boxes, scores, strict=True), geometries, strict=True):
         row, label = np.nonzero(image[1] > conf)
-        found.append(to_detections(image[0][row], image[1][row, label], label, geometry, iou, limit, candidates))
+        scores = image[1][row, label]
+        found.append(to_detections(image[0][row], scores, label, geometry, iou, limit, candidates, average))
     return found
 
 
@@ -62,9 +68,10 @@ def to_detections(
     iou: float,
     limit: int = LIMIT,
     candidates: int = CANDIDATES,
+    average: bool = True,
 ) -> Detections:
     """Candidates of one image: boxes [n, 4] xyxy px of the network input, scores [n], labels [n], in any order."""
-    boxes, scores, labels = suppress(boxes, scores, labels, iou, limit, candidates)
+    boxes, scores, labels = suppress(boxes, scores, labels, iou, limit, candidates, average)
     height, width = geometry.source
     original = geometry.invert(boxes).clip(0, [width, height, width, height])
     return Detections(original.astype(np.float32), scores.astype(np.float32), labels.astype(np.int64))

@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from data.resize import fit, resize
+from data.resize import fit_together, resize
 from detector.inference.backend import Backend, open_backend
 from detector.inference.detections import Detections
 from detector.inference.thresholds import Thresholds
@@ -57,9 +57,9 @@ class Predictor:
         if not images:
             return []
         started = time.perf_counter()
-        height, width = self.backend.size
-        geometries = [fit((image.shape[0], image.shape[1]), (height, width), self.backend.policy) for image in images]
-        batch = np.empty((len(images), height, width, 3), np.uint8)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        geometries = fit_together(sizes, self.backend.size, self.backend.policy)
+        batch = np.empty((len(images), *geometries[0].target, 3), np.uint8)
         for image, geometry, out in zip(images, geometries, batch, strict=True):
             resize(image, geometry, out)
         resized = time.perf_counter()

@@ -54,7 +54,7 @@ class TorchBackend:
         self.precision = pick_precision(precision, self.device)
         self.network = fuse(network).to(self.device)
         self.network.to(memory_format=torch.channels_last)
-        if self.device_type == "cpu" and self.precision == "bf16":
+        if self.device_type == "cpu" and self.precision == "bf16" and self.network.cast_whole:
             _to_bf16(self.network)
             self._autocast = "fp32"
         else:

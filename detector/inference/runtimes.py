@@ -30,6 +30,7 @@ class ExportedBackend(ABC):
     def __init__(self, path: Path, card: Card, precision: str, batch: int | None) -> None:
         self.path = path
         self.classes, self.policy, self.size = card.classes, card.policy, card.size
+        self.averages = card.averages
         self.precision = precision
         self.batch = batch
 
@@ -47,7 +48,7 @@ class ExportedBackend(ABC):
         return boxes, scores
 
     def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
-        return select(*outputs, geometries, conf, iou)
+        return select(*outputs, geometries, conf, iou, average=self.averages)
 
     @abstractmethod
     def _infer(self, images: NDArray[np.uint8]) -> Outputs:

@@ -1,9 +1,9 @@
 """Many boxes an object to one: the only rule of suppression, for every backend. NumPy, as exported files need no torch.
 
 Greedy, best score first, within each class: a box that is kept takes those of its class that overlap it by more than
-`iou` and that no better one has taken. It becomes their average, weighted by score and overlap, so their errors cancel
-in part: with a dozen predictions an object, all of them trained to be right, the best-scored one is seldom the
-best-placed. Averages may move together, so what then overlaps a better one by more than `iou` goes too.
+`iou` and that no better one has taken. With `average` it becomes their average, weighted by score and overlap, so their
+errors cancel in part: with a dozen predictions an object, all of them trained to be right, the best-scored one is
+seldom the best-placed. Averages may move together, so what then overlaps a better one by more than `iou` goes too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def suppress(
     iou: float,
     limit: int = LIMIT,
     candidates: int = CANDIDATES,
+    average: bool = True,
 ) -> tuple[Boxes, NDArray[np.float32], NDArray[np.int64]]:
-    """boxes [n, 4] xyxy, scores [n] and labels [n] in any order -> those that are kept, averaged, best first."""
+    """boxes [n, 4] xyxy, scores [n] and labels [n] in any order -> those that are kept, best first."""
     if len(scores) > candidates:
         best = np.argpartition(scores, -candidates)[-candidates:]
         boxes, scores, labels = boxes[best], scores[best], labels[best]
@@ -32,6 +33,8 @@ def suppress(
     boxes, scores, labels = boxes[order], scores[order], labels[order]
     kept, averages = _take_in_turn(boxes, scores, labels, iou, limit)
     scores, labels = scores[kept], labels[kept]
+    if not average:
+        return boxes[kept], scores, labels
     apart = _apart(averages, labels, iou)
     return averages[apart], scores[apart], labels[apart]
 

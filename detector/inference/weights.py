@@ -8,6 +8,7 @@ from pathlib import Path
 
 from system.shipped import shipped
 
+PUBLISHED = ".pth"  # the ending of torchvision's files
 FOLDER = shipped("weights")  # README.md there is their card
 
 
@@ -42,8 +43,8 @@ SHIPPED = {
 
 
 def is_checkpoint(weights: Path) -> bool:
-    """Whether PyTorch runs it: a .pt, or the name of a shipped model."""
-    return weights.suffix == ".pt" or str(weights) in SHIPPED
+    """Whether PyTorch runs it: a .pt, a .pth of torchvision's, or the name of a shipped model."""
+    return weights.suffix in (".pt", PUBLISHED) or str(weights) in SHIPPED
 
 
 def weights_argument(text: str) -> Path:

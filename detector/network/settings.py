@@ -17,16 +17,24 @@ KITTI_ANCHORS = ((10, 24), (7, 60), (15, 36), (28, 41), (20, 63), (40, 71), (24,
 
 
 class NetworkSettings(BackboneSettings):
-    """Which network to build: a ResNet with channel attention under YOLOv3's neck and heads."""
+    """Which network to build: a ResNet with channel attention under the neck and heads of a detector."""
 
-    kind: Literal["yolov3"] = Field(default="yolov3", description="detector on top of the backbone")
-    width: float = Field(default=1.0, gt=0, le=4, description="channels of neck and heads, relative to Redmon's YOLOv3")
+    kind: Literal["yolov3", "faster_rcnn", "retinanet", "mask_rcnn"] = Field(
+        default="yolov3", description="detector on top of the backbone: YOLOv3, or one of torchvision's"
+    )
+    width: float = Field(
+        default=1.0, gt=0, le=4, description="yolov3: channels of neck and heads, relative to Redmon's YOLOv3"
+    )
     xy_scale: float = Field(
-        default=1.0, ge=1, le=3, description="reach of a box centre, in cells: 1 its own, 2 half a cell beyond it"
+        default=1.0,
+        ge=1,
+        le=3,
+        description="yolov3: reach of a box centre, in cells: 1 its own, 2 half a cell beyond it",
     )
     anchors: tuple[tuple[float, float], ...] | str = Field(
         default=KITTI_ANCHORS,
-        description="(width, height) in px of the network input, smallest first; a third each for strides 8, 16, 32; "
+        description="yolov3: (width, height) in px of the network input, smallest first; a third each for strides 8, "
+        "16, 32; "
         "auto: found in the training split when a run starts",
     )
 
@@ -35,6 +43,16 @@ class NetworkSettings(BackboneSettings):
         if self.pruned and self.pretrained:
             raise ValueError("pretrained weights are of a whole backbone: start a pruned one with train.start instead")
         return self
+
+    @property
+    def has_anchors(self) -> bool:
+        """Whether `anchors` says something of this network: torchvision's detectors have their own."""
+        return self.kind == "yolov3"
+
+    @property
+    def draws(self) -> bool:
+        """Whether it learns from masks."""
+        return self.kind == "mask_rcnn"
 
     @property
     def anchor_sizes(self) -> Anchors:
@@ -58,7 +76,8 @@ class NetworkSettings(BackboneSettings):
 
 
 class LossSettings(Settings):
-    """How raw maps are compared with objects. The parts are sums per image, averaged over the batch."""
+    """How YOLOv3's raw maps are compared with objects: the parts are sums per image, averaged over the batch.
+    torchvision's detectors have losses of their own, of which only `ignore_region_overlap` is a setting."""
 
     kind: Literal["yolov3", "ciou"] = Field(default="yolov3", description="box loss: Redmon's, or complete IoU")
     assignment: Literal["best", "neighbours"] = Field(

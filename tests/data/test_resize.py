@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.resize import PADDING, Geometry, fit, halve, resize
+from data.resize import PADDING, POLICIES, Geometry, fit, fit_together, halve, largest_input, resize
 
 sides = st.integers(1, 4000)
 multiples = st.integers(1, 40).map(lambda k: 32 * k)
@@ -14,7 +14,7 @@ multiples = st.integers(1, 40).map(lambda k: 32 * k)
 @given(
     st.tuples(sides, sides),
     st.tuples(multiples, multiples),
-    st.sampled_from(["stretch", "letterbox"]),
+    st.sampled_from(POLICIES),
     st.lists(st.tuples(*[st.floats(-0.25, 1.25, width=32)] * 4), max_size=5),
 )
 def test_apply_then_invert_returns_the_box(
@@ -59,13 +59,32 @@ def test_a_letterboxed_image_stands_in_grey() -> None:
     assert (out[48:] == PADDING).all()
 
 
-@pytest.mark.parametrize("policy", ["stretch", "letterbox"])
+def test_the_shorter_side_by_hand() -> None:
+    """torchvision's sizes of 800 and at most 1333, padded to multiples of 32 at the right and below."""
+    inputs = {(480, 640): (800, 1066), (640, 480): (1066, 800), (375, 1242): (402, 1333), (2000, 2000): (800, 800)}
+    for source, (height, width) in inputs.items():
+        geometry = fit(source, (800, 800), "shorter")
+        assert geometry.content == (0, 0, width, height)
+        assert geometry.scale == (width / source[1], height / source[0])
+        assert geometry.target == (-(-height // 32) * 32, -(-width // 32) * 32)
+
+
+def test_images_of_a_batch_are_padded_to_the_largest() -> None:
+    tall, wide = fit_together([(640, 480), (480, 640)], (800, 800), "shorter")
+    assert tall.target == wide.target == (1088, 1088)
+    assert (tall.content, wide.content) == ((0, 0, 800, 1066), (0, 0, 1066, 800))
+    assert largest_input((800, 800), "shorter") == (1344, 1344)
+    assert fit_together([(10, 20), (9, 9)], (64, 96), "letterbox")[1] == fit((9, 9), (64, 96), "letterbox")
+    assert largest_input((64, 96), "letterbox") == (64, 96)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_pixels_and_boxes_go_to_the_same_place(policy: str) -> None:
     image = np.zeros((370, 1224, 3), np.uint8)
     image[100:200, 300:700] = 255
     geometry = fit((370, 1224), (448, 448), policy)
     lit = resize(image, geometry)[..., 0].astype(float) / 255
-    if policy == "letterbox":
+    if policy != "stretch":
         lit[lit == PADDING / 255] = 0
     x1, y1, x2, y2 = geometry.apply(np.array([[300.0, 100, 700, 200]]))[0]
     assert lit.sum() == pytest.approx((x2 - x1) * (y2 - y1), rel=0.01)

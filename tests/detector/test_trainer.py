@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.batches import Batch
+from data.batches import Batch, Targets
 from detector.config import Config
 from detector.task import DetectionTask
 from training.checkpoint import load_checkpoint
@@ -131,7 +131,7 @@ def test_too_little_memory_is_told_before_training_with_what_to_lower(
 ) -> None:
     run = trainer(tiny_config, tmp_path)
 
-    def out_of_memory(images: torch.Tensor) -> list[torch.Tensor]:
+    def out_of_memory(images: torch.Tensor, targets: Targets) -> list[torch.Tensor]:
         if images.shape != (2, 3, 64, 128):  # the larger of the two phases
             return []
         raise torch.OutOfMemoryError("CUDA out of memory")

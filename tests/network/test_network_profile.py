@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from detector.network.build import build_detector
-from detector.network.profile import cost, main
+from detector.network.profile import PRINTED, ROWS, cost, main, trained_params
 from detector.network.settings import NetworkSettings
 
 
@@ -26,12 +26,33 @@ def test_an_unknown_attention_is_answered_in_one_line(capsys):
     assert "emca-se" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", PRINTED)
+def test_the_papers_cells_of_table_6_are_met_and_those_of_emca_se_by_definition(kind):
+    plain, se, eca, _, emca_eca = PRINTED[kind]
+    ours = [round(trained_params(kind, attention) / 1e6, 2) for attention in ROWS.values()]
+    assert ours == [plain, se, eca]
+    by_definition = {"faster_rcnn": 42.22, "mask_rcnn": 44.86, "retinanet": 38.43}
+    assert round(trained_params(kind, "emca-se") / 1e6, 2) == by_definition[kind]
+    assert round(trained_params(kind, "emca-eca") / 1e6, 2) == emca_eca
+
+
+def test_two_stages_count_all_their_layers_whatever_they_find():
+    """By hand: what Mask R-CNN does more than Faster R-CNN, on 100 objects: four 3x3 convolutions on 14 x 14, one that
+    doubles the side, and a 1x1 on 28 x 28."""
+    both = (NetworkSettings(kind=kind, attention="none") for kind in ("faster_rcnn", "mask_rcnn"))
+    faster, mask = (cost(settings, 8, 128) for settings in both)
+    drawn = 4 * 256 * 256 * 9 * 14**2 + 256 * 256 * 28**2 + 256 * 9 * 28**2
+    assert mask.macs - faster.macs == 100 * drawn
+    assert faster.macs > 1000 * (256 * 49 * 1024 + 1024**2)
+
+
 @pytest.mark.slow
 def test_the_table_in_the_documentation_is_what_the_command_prints(capsys):
     from pathlib import Path
 
     assert main([]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| resnet")]
+    begins = ("| resnet", "| ResNet", "| +")
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(begins)]
     documentation = (Path(__file__).resolve().parents[2] / "docs" / "network.md").read_text()
-    assert len(rows) == 15
+    assert len(rows) == 15 + 6
     assert all(row in documentation for row in rows)

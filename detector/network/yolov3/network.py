@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.pixels import MEAN, STD
 from data.batches import Targets
 from detector.network.model import Candidates, ClassRows, DetectionModel
 from detector.network.settings import LossSettings
@@ -54,9 +53,9 @@ class YOLOv3(DetectionModel):
     boxes and belongs to the weights; loss says what training minimises.
     """
 
-    exact: ClassVar[tuple[str, ...]] = ("mean", "std", "anchors")
-    mean: Tensor
-    std: Tensor
+    exact: ClassVar[tuple[str, ...]] = (*DetectionModel.exact, "anchors")
+    cast_whole: ClassVar[bool] = True
+    averages: ClassVar[bool] = True
     anchors: Tensor
 
     def __init__(
@@ -68,21 +67,15 @@ class YOLOv3(DetectionModel):
         coder: Coder | None = None,
         loss: LossSettings | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(num_classes)
         anchors = anchors.float()
         if anchors.dim() != 3 or anchors.shape[0] != 3 or anchors.shape[2] != 2 or not bool((anchors > 0).all()):
             raise ValueError(f"anchors: need 3 levels x anchors x (width, height) > 0, got shape {list(anchors.shape)}")
-        if num_classes < 1:
-            raise ValueError(f"num_classes: {num_classes}; a detector needs at least 1 class")
         self.strides: tuple[int, ...] = tuple(cast("tuple[int, ...]", backbone.strides))
         if self.strides != (8, 16, 32):
             raise ValueError(f"backbone: YOLOv3 needs maps at strides 8, 16, 32; this one gives {self.strides}")
-        self.num_classes = num_classes
         self.coder = coder or Coder()
         self.register_buffer("anchors", anchors.clone())
-        # Derived from constants, so not part of a checkpoint.
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
         c3, c4, c5 = cast("tuple[int, int, int]", backbone.channels)
         n3, n4, n5 = (_scaled(channels, width) for channels in (128, 256, 512))
@@ -118,14 +111,10 @@ class YOLOv3(DetectionModel):
             bias[:, 5:] = math.log(odds / (1 - odds))
             last.bias = nn.Parameter(bias.flatten())
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """images [B, 3, H, W] RGB 0..255, uint8 or float -> raw maps [B, A*(5+K), H/s, W/s] for s in 8, 16, 32."""
-        if images.dim() != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
-            raise ValueError(
-                f"network input {list(images.shape)}: need [batch, 3, height, width], sides multiples of 32"
-            )
-        x = images.to(self.mean.dtype).sub(self.mean).div_(self.std)
-        c3, c4, c5 = self.backbone(x)
+    def forward(self, images: Tensor, targets: Targets | None = None) -> list[Tensor]:
+        """images [B, 3, H, W] RGB 0..255, uint8 or float -> raw maps [B, A*(5+K), H/s, W/s] for s in 8, 16, 32.
+        It looks everywhere, whatever the targets."""
+        c3, c4, c5 = self.backbone(self.normalised(images))
         p5 = self.neck5(c5)
         p4 = self.neck4(torch.cat((F.interpolate(self.lateral5(p5), scale_factor=2.0, mode="nearest"), c4), 1))
         p3 = self.neck3(torch.cat((F.interpolate(self.lateral4(p4), scale_factor=2.0, mode="nearest"), c3), 1))

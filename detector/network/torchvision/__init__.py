@@ -1,0 +1,1 @@
+"""torchvision's detectors (Faster R-CNN, Mask R-CNN, RetinaNet) on our backbones."""
