@@ -34,7 +34,8 @@ from detector.inference.trained import Trained
 from detector.network.build import build_detector
 
 ROOT = Path(__file__).parents[2]
-SHOWN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "weights/README.md"]
+SHOWN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHOWN += [ROOT / "weights/README.md", ROOT / "examples/README.md"]
 RUN_PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("data", "detect", "finetune"))]
 NOT_RUN = {
     "data.download": "fetches gigabytes",
