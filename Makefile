@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 RUN := .venv/bin/python
-ROOMS := backbones detector export network faults data evaluation video insight training classifier inference api house system
+ROOMS := backbones detector export network faults data evaluation video insight training classifier inference api examples house system
 JOBS ?= 2
 
 .PHONY: demo test test-slow check clean

@@ -16,6 +16,7 @@ from detector.inference.weights import default_weights, weights_argument
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run
+from detector.video.tracking import DEFAULT_TRACKER, TRACKERS
 from system.command import Parser, door, exit_status, fraction, names
 
 GPU_BATCH = 8  # files only need throughput, and a GPU is idle on single images; a CPU gains nothing from larger batches
@@ -41,6 +42,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--crops", action="store_true", help="save every object cut out, by class")
     add("--show", action="store_true", help="show in a window while running; q stops")
     add("--track", action="store_true", help="give objects ids that stay through a video")
+    add(
+        "--tracker",
+        choices=TRACKERS,
+        help="who gives them: botsort is slower and keeps ids where the camera shakes (default: bytetrack)",
+    )
     add(
         "--conf",
         type=thresholds,
@@ -79,7 +85,8 @@ def _options(args: argparse.Namespace) -> Options:
         saves=saves,
         crops=args.crops,
         show=args.show,
-        track=args.track,
+        track=args.track or args.tracker is not None,
+        tracker=args.tracker or DEFAULT_TRACKER,
         conf=replace(args.conf, only=args.classes).lowest,
         batch=args.batch,
         patience=args.timeout,

@@ -119,10 +119,8 @@ def look(clip: Path, predictor: Predictor, kind: str, frames: int) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", default="kitti", metavar="W", help="(default: %(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], metavar="S", help="a drive each (default: 0 1 2)")
-    parser.add_argument(
-        "--frames", type=int, default=100, metavar="N", help="of each (default: %(default)s)"
-    )
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], metavar="S", help="a drive each (0 1 2)")
+    parser.add_argument("--frames", type=int, default=100, metavar="N", help="of each (default: %(default)s)")
     parser.add_argument("--shake", type=int, nargs="+", default=[0, 12], metavar="PX", help="(default: 0 12)")
     parser.add_argument("--clip", type=Path, nargs="+", default=[], metavar="FILE", help="videos to look at as well")
     parser.add_argument("--device", default="auto")

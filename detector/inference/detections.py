@@ -107,19 +107,21 @@ class Detections:
 
     def to_dataframe(self) -> Any:
         """A pandas.DataFrame with the columns class, score, x1, y1, x2, y2."""
-        columns = {"class": self.names, "score": self.scores}
+        pandas = _require("pandas", "to_dataframe")
+        columns = {"class": pandas.Series(self.names, dtype=str), "score": self.scores}  # text, also of no names
         sides = dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
-        return _require("pandas", "to_dataframe").DataFrame({**columns, **sides})
+        return pandas.DataFrame({**columns, **sides})
 
     def to_supervision(self) -> Any:
         """A supervision.Detections, for its trackers, zones and annotators."""
+        names = np.array(self.names, str)  # text, also of no names
         masks = decode_all(self.masks, self.masks[0].size).view(np.bool_) if self.masks else None
         return _require("supervision", "to_supervision").Detections(
             xyxy=self.boxes,
             mask=masks,
             confidence=self.scores,
             class_id=self.labels,
-            data={"class_name": np.array(self.names)},
+            data={"class_name": names},
         )
 
     def _where(self, kept: NDArray[np.bool_]) -> Detections:

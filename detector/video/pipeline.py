@@ -121,7 +121,7 @@ class Pipeline:
         journal: Journal,
         stop: threading.Event,
         batch: int = 1,
-        track_conf: float | None = None,
+        make_tracker: Callable[[float], Tracker] | None = None,
         progress: Callable[[], object] = lambda: None,
     ) -> None:
         self._files = [source for source in sources if source.kind != "live"]
@@ -132,7 +132,7 @@ class Pipeline:
         self._journal = journal
         self._stop = stop
         self._batch = batch
-        self._track_conf = track_conf
+        self._make_tracker = make_tracker
         self._progress = progress
         self._halt = threading.Event()  # the writing end is gone: nobody waits for anything any more
         depth = 1 if self._lives else 2 * batch  # what waits in a queue of a live source is lag
@@ -142,7 +142,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._readers_left = 0
         self._trackers: dict[str, Tracker] = {}
-        self.report = Report(tracks=None if track_conf is None else Counter())
+        self.report = Report(tracks=Counter() if make_tracker else None)
 
     def run(self) -> Report:
         """Raises the error of whichever stage failed first, after closing all sinks."""
@@ -246,8 +246,8 @@ class Pipeline:
         classes = self._detector.classes
         started = time.perf_counter()
         ids = None
-        if self._track_conf is not None:
-            ids = self._tracker(frame, self._track_conf).update(detections, frame.image)
+        if self._make_tracker:
+            ids = self._tracker(frame, self._make_tracker).update(detections, frame.image)
             started = self._spend("track", started)
         result = Result(frame, detections, classes, ids)
         self._save(self._before, result)
@@ -271,11 +271,11 @@ class Pipeline:
 
     # --- odds and ends of a run ---
 
-    def _tracker(self, frame: Frame, conf: float) -> Tracker:
+    def _tracker(self, frame: Frame, make: Callable[[float], Tracker]) -> Tracker:
         """All image files together are one sequence, taken for 10 frames a second as in KITTI."""
         key = "" if frame.kind == "image" else frame.name
         if key not in self._trackers:
-            self._trackers[key] = Tracker(float(frame.stamp.rate) if frame.stamp else 10.0, conf)
+            self._trackers[key] = make(float(frame.stamp.rate) if frame.stamp else 10.0)
         return self._trackers[key]
 
     def _end(self, name: str) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from detector.video.picture_files import require_window
 from detector.video.pipeline import Detector, Pipeline, Report
 from detector.video.sinks import SAVES, make_sinks
 from detector.video.sources import Item, find_items, open_sources
-from detector.video.tracking import require_trackers
+from detector.video.tracking import DEFAULT_TRACKER, Tracker, require_trackers
 from system.files import locked, remove_parts, write_text
 from training.distributed import APART, World
 
@@ -39,6 +40,7 @@ class Options:
     crops: bool = False
     show: bool = False
     track: bool = False
+    tracker: str = DEFAULT_TRACKER
     conf: float = 0.25
     batch: int | None = None
     patience: float = 30.0
@@ -122,7 +124,7 @@ def _process(
             journal,
             stop,
             options.batch or good_batch,
-            options.conf if options.track else None,
+            partial(Tracker, conf=options.conf, kind=options.tracker) if options.track else None,
             progress=bar.update,
         )
         return pipeline.run()

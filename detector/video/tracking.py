@@ -17,6 +17,7 @@ from detector.inference.detections import Detections
 
 NEEDS = "--track needs the package trackers: pip install 'trackers>=2.6'"
 TRACKERS = {"bytetrack": "ByteTrackTracker", "botsort": "BoTSORTTracker"}
+DEFAULT_TRACKER = "bytetrack"
 LOST_S = 1.0  # an object may be hidden this long and keep its id
 
 
@@ -34,7 +35,7 @@ class Tracker:
     Objects are matched by place and motion, not class: a van taken for a car in some frames stays one object.
     """
 
-    def __init__(self, rate: float, conf: float, kind: str = "bytetrack") -> None:
+    def __init__(self, rate: float, conf: float, kind: str = DEFAULT_TRACKER) -> None:
         require_trackers()
         import trackers
 

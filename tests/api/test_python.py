@@ -148,13 +148,14 @@ def test_supervision_reads_it() -> None:
     assert isinstance(other, supervision.Detections) and other.xyxy.tolist() == FOUND.boxes.tolist()
     assert other[other.confidence > 0.5]["class_name"].tolist() == ["Car", "Pedestrian"]
     nothing = FOUND.above(1).to_supervision()
-    assert len(nothing) == 0
+    assert len(nothing) == 0 and nothing["class_name"].dtype.kind == "U"
 
 
 def test_pandas_reads_it() -> None:
     frame = pytest.importorskip("pandas") and FOUND.to_dataframe()
     assert list(frame.columns) == ["class", "score", "x1", "y1", "x2", "y2"]
     assert frame[frame["class"] == "Car"]["x2"].tolist() == [40, 9]
+    assert FOUND.above(1).to_dataframe().dtypes.equals(frame.dtypes)
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

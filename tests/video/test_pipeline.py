@@ -9,6 +9,7 @@ from fakes import BrightSpot, picture
 
 from detector.video.frames import Frame, SourceError, Stamp
 from detector.video.pipeline import Pipeline
+from detector.video.tracking import Tracker
 
 
 class Clip:
@@ -200,7 +201,9 @@ def test_two_live_sources_are_read_at_the_same_time_and_not_batched_late(journal
 
 def test_tracking_gives_ids_and_counts_tracks_per_class(journal, stop):
     pytest.importorskip("trackers", reason="the package trackers is optional")
-    run, sink = pipeline([Clip(10, name="a"), Clip(10, name="b")], journal, stop, track_conf=0.25)
+    run, sink = pipeline(
+        [Clip(10, name="a"), Clip(10, name="b")], journal, stop, make_tracker=lambda rate: Tracker(rate, 0.25)
+    )
     report = run.run()
     ids = [result.ids[0] for result in sink.results]
     assert ids == [None] + [1] * 9 + [None] + [1] * 9  # every video counts from 1

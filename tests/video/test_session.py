@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fakes import BrightSpot, make_video, picture
 
+import detect
 from detector.video.frames import Selection
 from detector.video.session import Options, _share, run
 from detector.video.sources import Item
@@ -46,6 +47,14 @@ def test_a_camera_that_is_not_there_is_told_at_once_and_alone(capfd):
     with pytest.raises(ValueError, match=r"^camera 63: cannot be opened: is it connected"):
         run(Options(sources=("63",)), never, threading.Event())
     assert capfd.readouterr() == ("", "")  # OpenCV and FFmpeg have much to say
+
+
+def test_to_name_a_tracker_is_to_track():
+    for words, track, tracker in (([], False, "bytetrack"), (["--track"], True, "bytetrack")):
+        options = detect._options(detect.parse(["a.mp4", *words]))
+        assert (options.track, options.tracker) == (track, tracker)
+    options = detect._options(detect.parse(["a.mp4", "--tracker", "botsort"]))
+    assert (options.track, options.tracker) == (True, "botsort")
 
 
 def test_a_camera_is_opened_once(tmp_path, monkeypatch):

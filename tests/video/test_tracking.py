@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -31,6 +32,20 @@ def test_ids_stay_with_their_objects_whatever_the_order_they_are_found_in():
             before = ids
     assert min(before) == 1
     assert tracker.tracks_per_class(2) == [1, 1]
+
+
+def test_botsort_follows_an_object_where_the_camera_jumps_and_bytetrack_loses_it():
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 31, 3), np.uint8)
+    scenery = cv2.resize(coarse, (900, 240), interpolation=cv2.INTER_NEAREST)
+    kept = {}
+    for kind in tracking.TRACKERS:
+        tracker, seen = tracking.Tracker(10, 0.25, kind), []
+        for step in range(12):
+            jump = 40 * (step > 6)
+            image = np.ascontiguousarray(scenery[:, jump : jump + 700])
+            seen.append(tracker.update(found((300 - jump, 0.9, 0)), image)[0])
+        kept[kind] = len(set(seen[2:]) - {None})
+    assert kept == {"bytetrack": 2, "botsort": 1}
 
 
 def test_an_object_hidden_for_half_a_second_keeps_its_id_and_a_new_one_gets_another():
