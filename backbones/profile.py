@@ -1,7 +1,7 @@
 """Parameters, GFLOPs and frames per second of every backbone: the paper's Tables 2 to 5.
 
 python -m backbones.profile [--arch A] [--attention A] [--placement P] [--coverage C] [--fps] [--batch N]
-    [--device D] [--json OUT]
+    [--data ROOT] [--workers N] [--device D] [--json OUT]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -24,6 +25,7 @@ from backbones.counting import count_macs, count_params
 from backbones.names import COVERAGES, PLACEMENTS
 from backbones.resnet import ARCHS, build_backbone, check_backbone, goes_with
 from backbones.spec import AttentionSpec, split
+from backbones.whole_pass import Photos, WholePass
 from system.command import Parser, count, exit_status
 from system.files import write_text
 from system.names import check_name
@@ -144,16 +146,44 @@ def measure_fps(
     All variants of one depth, and the plain ResNet among them, take turns in an order that changes every round, so that
     drift of the machine hits all alike; the median of the rounds counts.
     """
+    return _timed(rows, lambda candidates: median_seconds(candidates, rounds, batch=batch, device=device))
+
+
+def measure_whole_pass(
+    rows: Sequence[Profile], root: Path, batch: int, workers: int, device: torch.device
+) -> list[Profile]:
+    """The same, of one pass each over the pictures of a folder."""
+    passes = WholePass(Photos(root, IMAGE_SIZE), batch, workers, device)
+
+    def seconds(candidates: Sequence[Variant]) -> dict[Variant, float]:
+        return {variant: passes.seconds(network) for variant, network in build(candidates, device).items()}
+
+    return _timed(rows, seconds)
+
+
+def _timed(rows: Sequence[Profile], seconds_of: Callable[[Sequence[Variant]], dict[Variant, float]]) -> list[Profile]:
+    """`seconds_of` times all variants of one depth, and the plain ResNet among them, beside each other."""
     measured = {}
     for arch in dict.fromkeys(row.variant.arch for row in rows):
         plain = Variant(arch, AttentionSpec.parse("none"))
         same_depth = [row.variant for row in rows if row.variant.arch == arch]
         candidates = [plain, *(v for v in same_depth if v != plain)]
-        seconds = median_seconds(candidates, rounds, batch=batch, device=device)
+        seconds = seconds_of(candidates)
         for variant in same_depth:
             measured[variant] = (1 / seconds[variant], seconds[plain] / seconds[variant])
     fps = [measured[row.variant] for row in rows]
     return [replace(row, fps=frames, fps_ratio=ratio) for row, (frames, ratio) in zip(rows, fps, strict=True)]
+
+
+def build(candidates: Sequence[Variant], device: torch.device) -> dict[Variant, nn.Module]:
+    """Networks for inference, with one trunk in memory for all."""
+    networks = {variant: variant.build().eval().to(device) for variant in candidates}
+    trunk = networks[candidates[0]].state_dict()
+    for network in networks.values():
+        shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
+        shared = {key: tensor for key, tensor in trunk.items() if shapes.get(key) == tensor.shape}
+        network.load_state_dict(shared, strict=False, assign=True)
+    return networks
 
 
 @torch.inference_mode()
@@ -167,12 +197,7 @@ def median_seconds(
 ) -> dict[Variant, float]:
     """An image of `size` x `size`, `batch` of them through each at a time, which lie on the device; taking turns. Where
     the batch does not fit into memory, half of it or less, which is said."""
-    networks = {variant: variant.build().eval().to(device) for variant in candidates}
-    trunk = networks[candidates[0]].state_dict()
-    for network in networks.values():  # one trunk in memory for all
-        shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
-        shared = {key: tensor for key, tensor in trunk.items() if shapes.get(key) == tensor.shape}
-        network.load_state_dict(shared, strict=False, assign=True)
+    networks = build(candidates, device)
     fitting = min(fitting_batch(network, batch, size, device) for network in networks.values())
     if fitting < batch:
         arch = candidates[0].arch
@@ -251,7 +276,7 @@ def _figure(figures: dict[paper.Key, tuple[float, float, float]], row: Profile) 
     return "-" if figure is None else f"{figure:.3f}"
 
 
-def _caption(with_fps: bool, batch: int, device: torch.device) -> str:
+def _caption(with_fps: bool, batch: int, device: torch.device, data: Path | None, workers: int) -> str:
     text = (
         f"{IMAGE_SIZE} x {IMAGE_SIZE} image, {NUM_CLASSES} classes; M = 2^20 parameters, GFLOPs = 2^30 multiply-adds."
         " The paper leaves SRM's style weights out of its counts."
@@ -261,6 +286,8 @@ def _caption(with_fps: bool, batch: int, device: torch.device) -> str:
         if device.type == "cuda":
             where = torch.cuda.get_device_name(device)
         at_once = "one image at a time" if batch == 1 else f"{batch} images at a time, on the device"
+        if data:
+            at_once = f"{batch} images at a time, a whole pass over {data} from files to logits, {workers} workers"
         text += f" fps: PyTorch {torch.__version__}, {where}, float32, {at_once}."
     return text
 
@@ -288,20 +315,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--placement", metavar="P", help=f"blocks of a stage with attention: {', '.join(PLACEMENTS)}")
     parser.add_argument("--coverage", metavar="C", help=f"what EMCA reads: {' '.join(COVERAGES)}")
     parser.add_argument("--fps", action="store_true", help="also measure images per second")
-    parser.add_argument("--batch", type=count, default=1, metavar="N", help="with --fps: images at a time (default: 1)")
+    parser.add_argument(
+        "--batch", type=count, metavar="N", help="with --fps: images at a time (default: 1; with --data 256)"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="ROOT", help="with --fps: a whole pass over the pictures in ROOT, files to logits"
+    )
+    parser.add_argument("--workers", type=int, default=8, help="with --data: processes that decode (default: 8)")
     parser.add_argument("--device", default="cpu", help="with --fps: auto, cpu, cuda, cuda:N (default: %(default)s)")
     parser.add_argument("--json", metavar="OUT", help="write the rows to this file; - is standard output, and no table")
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        device = _device(options.device)
+        device, batch = _device(options.device), options.batch or (256 if options.data else 1)
+        if options.data and not options.fps:
+            raise ValueError("--data: the pictures are for --fps; give both")
         rows = [profile(v) for v in select(options.arch, options.attention, options.placement, options.coverage)]
-        if options.fps:
-            rows = measure_fps(rows, batch=options.batch, device=device)
+        if options.data:
+            rows = measure_whole_pass(rows, options.data, batch, options.workers, device)
+        elif options.fps:
+            rows = measure_fps(rows, batch=batch, device=device)
         if options.json:
             write_json(rows, options.json)
         if options.json != "-":
-            print(table(rows), _caption(options.fps, options.batch, device), sep="\n\n")
+            print(table(rows), _caption(options.fps, batch, device, options.data, options.workers), sep="\n\n")
 
     return exit_status(work)
 

@@ -57,7 +57,7 @@ class PrunedBranch(nn.Module):
         means = torch.cat((self.squeeze(residual), self.means_of_cut(inner).to(residual.dtype)), 1)[:, self.order]
         gate = self.attention.gate(means, taps)
         # One gather and one addition; a cut channel borrows some map, which its zero leaves out.
-        return add_scaled(shortcut, residual[:, self.source], gate * self.alive)
+        return add_scaled(shortcut, residual.index_select(1, self.source), gate * self.alive)
 
 
 class ConvolvedMeans(nn.Module):

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from backbones import paper
 from backbones.attention import CATALOGUE
+from backbones.pixels import MEAN, STD
 from backbones.profile import (
     NUM_CLASSES,
     G,
@@ -27,6 +30,7 @@ from backbones.profile import (
 )
 from backbones.resnet import ARCHS, goes_with
 from backbones.spec import AttentionSpec
+from backbones.whole_pass import Photos, WholePass
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = json.loads((ROOT / "tests/golden/attention/table_counts.json").read_text())
@@ -191,6 +195,66 @@ def test_fps_of_a_batch_count_its_images(monkeypatch: pytest.MonkeyPatch) -> Non
     variant = Variant("resnet18", AttentionSpec.parse("none"))
     seconds = median_seconds([variant], 1, size=32, clock=lambda: float(next(ticks)), batch=4)
     assert seconds == {variant: 0.25}  # a second for four
+
+
+class Seen(torch.nn.Module):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.images.append(images)
+        return images.mean((2, 3))
+
+
+def photos(root: Path) -> Path:
+    """Five of one colour each, in two folders, all larger than an input."""
+    for k in range(5):
+        folder = root / ("a" if k < 2 else "b/c")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L" if k == 1 else "RGB", (300 + k, 256), 50 * k).save(folder / f"{k}.png")
+    return root
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_whole_pass_shows_every_picture_once_and_counts_it(workers: int, tmp_path: Path) -> None:
+    network, ticks = Seen(), itertools.count()
+    passes = WholePass(Photos(photos(tmp_path), 224), 2, workers, torch.device("cpu"))
+    for _ in range(2):  # what the workers prepared to get started does not come again
+        network.images.clear()
+        assert passes.seconds(network, clock=lambda: float(next(ticks))) == 1 / 5
+        shown = torch.cat(network.images[1:])  # the first warms up
+        assert [len(images) for images in network.images] == [1, 2, 2, 1] and shown.shape == (5, 3, 224, 224)
+        expected = (50.0 * torch.arange(5) - MEAN[0]) / STD[0]
+        torch.testing.assert_close(shown[:, 0], expected.view(5, 1, 1).expand(5, 224, 224))
+
+
+def test_a_whole_pass_takes_the_middle_of_a_picture(tmp_path: Path) -> None:
+    picture = np.zeros((512, 600, 3), np.uint8)
+    picture[32:-32, 76:-76] = 200  # 224/256 of the shorter side
+    Image.fromarray(picture).save(tmp_path / "x.png")
+    (photo,) = Photos(tmp_path, 224).__getitems__([0])
+    assert photo.shape == (3, 224, 224) and (photo[:, 2:-2, 2:-2] == 200).all()
+
+
+def test_the_command_times_a_whole_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--arch", "resnet18", "--attention", "se", "--placement", "all", "--fps", "--workers", "0"]
+    assert main([*words, "--data", str(photos(tmp_path))]) == 0
+    printed = capsys.readouterr().out
+    assert "256 images at a time, a whole pass over" in printed and "of plain" in printed
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = photos(tmp_path) / "a/broken.png"
+    broken.write_bytes(b"no picture")
+    words = ["--arch", "resnet18", "--attention", "se", "--fps", "--workers", "1", "--data"]
+    assert main([*words, str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert str(broken) in error and error.count("\n") == 1
+    assert main([*words, str(tmp_path / "nowhere")]) == 2
+    assert "no pictures in this folder" in capsys.readouterr().err
 
 
 def test_a_device_that_is_not_there_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,3 +131,11 @@ def test_the_settings_page_lists_what_the_models_hold() -> None:
         assert f"| `{name}` | {kind.replace('|', chr(92) + '|')} | {default} | {meaning} |" in page, (
             f"{name}: run `python -m detector.config > docs/settings.md`"
         )
+
+
+def test_darknets_strengths_are_all_that_kitti_darknet_changes() -> None:
+    usual, darknet = (flatten(Config.load(CONFIGS / f"{name}.yaml")) for name in ("kitti", "kitti-darknet"))
+    differing = {key: value for key, value in darknet.items() if usual[key] != value}
+    augment = {f"data.augment.{key}": value for key, value in (("rotation", 7), ("hue", 0.1))}
+    augment |= {"data.augment.saturation": 0.5, "data.augment.value": 0.5}
+    assert differing == {"name": "kitti-darknet", **augment}

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from backbones import build_backbone
 from backbones.counting import count_macs
 from backbones.pruned import ConvolvedMeans, is_prunable, prune
+from data.resize import fit, resize
+from data.scenes.write import still
 from detector.config import Config
 from detector.inference.backend import open_backend
 from detector.inference.predictor import Predictor
@@ -191,3 +193,23 @@ def test_a_pruned_detector_exports(tmp_path: Path, save: Callable[[Trained, str]
     made = tmp_path / "cut.onnx"
     assert export([str(weights), "--to", "onnx", "--output", str(made), "--batch", "1"]) == 0
     assert made.is_file()  # the export itself compares with PyTorch, and refuses to write what differs
+
+
+@pytest.mark.slow
+def test_gates_forced_to_zero_in_the_shipped_detector_make_it_smaller_and_no_other() -> None:
+    """100 drawn frames: every second gate of all four blocks is shut."""
+    trained = load_trained("kitti-light")
+    whole, smaller = trained.build(), trained.build()
+    cut = {f"layer{stage}.0": tuple(range(0, 64 << (stage - 1), 2)) for stage in (1, 2, 3, 4)}
+    for network in (whole, smaller):
+        shut_gates(network.backbone, cut)
+    prune(smaller.backbone, cut)
+    size = trained.config.size
+    with torch.inference_mode():
+        for index in range(100):
+            frame = still(0, index).image
+            geometry = fit((frame.shape[0], frame.shape[1]), size, trained.config.data.resize)
+            batch = torch.from_numpy(resize(frame, geometry)[None]).permute(0, 3, 1, 2)
+            for a, b in zip(whole(batch), smaller(batch), strict=True):
+                assert (a - b).abs().max() <= 1e-5 * a.abs().max()
+    assert count_macs(smaller, size) < 0.95 * count_macs(whole, size)
