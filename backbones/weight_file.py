@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -35,9 +34,9 @@ def read_weight_file(path: str | Path) -> Any:
     except Exception as fault:  # the unpickler may raise anything
         if out_of_memory(fault):
             raise
-        if isinstance(fault, UnpicklingError):  # torch's page about it begins with its own history
+        if not isinstance(fault, (OSError, RuntimeError)):  # the unpickler's own words tell a reader nothing
             fault = ValueError("it holds other things than tensors and plain values, or is no such file")
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        reason = str(fault).partition("\n")[0].partition(". ")[0]
         raise WeightsError(f"{path}: not a PyTorch weight file that can be read safely ({reason:.120})") from None
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import os
 import shutil
 import stat
@@ -29,7 +28,7 @@ from data.formats.kitti import LABELS as LABEL_FOLDER
 from data.picture_sets import PICTURE_SETS, fetch_pictures
 from data.transfer import CHUNK, DownloadError, check_space, fetch
 from system.command import Parser, exit_status
-from system.files import replacing
+from system.files import locked, replacing
 
 OFFICIAL = "https://s3.eu-central-1.amazonaws.com/avg-kitti/"
 LICENCE = """\
@@ -68,7 +67,7 @@ class _Damaged(Exception):
 def download(root: Path, archives: tuple[Archive, ...], base: str) -> None:
     """Fill `root` with what the archives at `base` hold. Raises OSError with a message for the user."""
     root.mkdir(parents=True, exist_ok=True)
-    with _alone_in(root):
+    with locked(root):
         for archive in archives:
             url = base.rstrip("/") + "/" + archive.file
             # Under this name an archive is complete and may be eaten up; a .zip of the user's own is left alone.
@@ -191,22 +190,6 @@ def _damage(where: str = "") -> Iterator[None]:
         raise _Damaged(f"the archive is damaged ({where}{error!s:.160})") from error
 
 
-@contextmanager
-def _alone_in(root: Path) -> Iterator[None]:
-    """Two downloads into one folder would write into each other's files."""
-    folder = os.open(root, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DownloadError(f"{root}: another download into it is running; wait for it or stop it") from error
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(folder)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(
         prog="python -m data.download",
@@ -238,9 +221,9 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; what came is kept, the same command goes on", file=sys.stderr)
         return 130
-    except DownloadError:
-        raise
     except OSError as error:
+        if error.strerror is None:  # a message of ours, which says all
+            raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         mend = "make room and run the same command again" if full else "choose a folder that you may write to"
         raise DownloadError(f"{error.filename or args.root}: {error.strerror}; {mend}") from error

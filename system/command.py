@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -87,8 +88,17 @@ def out_of_memory(fault: BaseException) -> bool:
     return named or (isinstance(fault, RuntimeError) and "alloc" in str(fault))
 
 
+class _Visible(logging.Formatter):
+    """Warnings name files as well."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def exit_status(work: Callable[[], int | None]) -> int:
     """Does the work of a command. ValueError and OSError are the user's input, Failure is not, a bug is a traceback."""
+    if logging.lastResort:  # what prints warnings here, as no command sets up another
+        logging.lastResort.setFormatter(_Visible())
     try:
         status = work() or 0
         sys.stdout.flush()

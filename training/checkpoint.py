@@ -111,10 +111,12 @@ def understanding(path: str | Path) -> Iterator[None]:
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
-    """Raises CheckpointError where the weights are not of that network."""
+    """Raises CheckpointError where the weights are not of that network, or are no numbers."""
     try:
         network.load_state_dict(weights)
     except RuntimeError as fault:  # torch names every key, some on a line of its own
         first = next((line.strip() for line in str(fault).splitlines()[1:] if line.strip()), str(fault))
         mend = "the file is damaged, or its config is of another network; use it as it was saved"
         raise CheckpointError(f"{origin}: its weights do not fit ({first:.200}); {mend}") from None
+    if wrong := next((name for name, value in network.state_dict().items() if not value.isfinite().all()), None):
+        raise CheckpointError(f"{origin}: {wrong} holds nan or infinity; train again, or use another checkpoint")

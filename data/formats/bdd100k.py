@@ -46,7 +46,7 @@ class Bdd100kSource(ListedSource):
     def annotation(self, listing: Listing, picture: Picture, row: dict[str, Any]) -> Annotation:
         box, category, attributes = row["box2d"], row.get("category"), row.get("attributes")
         corners: Any = [box.get(corner) for corner in CORNERS] if isinstance(box, dict) else None
-        where = f"{listing.path}: label {row.get('id')}"
+        where = f"{listing.path}: label {reprlib.repr(row.get('id'))}"
         if not are_numbers(corners, 4):
             raise DatasetError(f"{where}: box2d is {reprlib.repr(box)}, expected x1, y1, x2 and y2")
         if not isinstance(category, str):

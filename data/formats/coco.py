@@ -57,17 +57,18 @@ class CocoSource(ListedSource):
         pictures: dict[str, Picture] = {}
         problems: list[Problem] = []
         for number, image in zip(_ids(images, "image", path), images, strict=True):
-            picture = picture_of[number] = _picture(image, f"{path}: image {number}")
-            frame = frame_of(picture.file, f"{path}: image {number}")
+            where = f"{path}: image {_shown(image, 'id')}"
+            picture = picture_of[number] = _picture(image, where)
+            frame = frame_of(picture.file, where)
             if frame in pictures:
                 frame = picture.file  # a.jpg and a.png
             if frame in pictures:
-                problems.append(Problem("image listed twice", path.name, None, f"image {number}: {picture.file}"))
+                problems.append(Problem("image listed twice", path.name, None, f"image {_shown(image, 'id')}: {picture.file}"))
             pictures[frame] = picture
         for row in annotations:
             picture = picture_of.get(_id(row, "image_id"))  # type: ignore[assignment]
             if picture is None:
-                found = f"annotation {_id(row, 'id')} names image {_id(row, 'image_id')}, which is not listed"
+                found = f"annotation {_shown(row, 'id')} names image {_shown(row, 'image_id')}, which is not listed"
                 problems.append(Problem("annotation without an image", path.name, None, f"{found}; it is left out"))
             else:
                 if not self._reads_masks:
@@ -76,11 +77,11 @@ class CocoSource(ListedSource):
         return Listing(path, names, pictures, problems)
 
     def annotation(self, listing: Listing, picture: Picture, row: dict[str, Any]) -> Annotation:
-        where, number = f"{listing.path}: annotation {_id(row, 'id')}", _id(row, "category_id")
+        where, number = f"{listing.path}: annotation {_shown(row, 'id')}", _id(row, "category_id")
         name: str | None = listing.names.get(number)
         bbox: Any = row.get("bbox")
         if name is None:
-            raise DatasetError(f"{where} names category {number}, which is not listed; add it to categories")
+            raise DatasetError(f"{where} names category {_shown(row, 'category_id')}, which is not listed; add it to categories")
         if not are_numbers(bbox, 4) or min(bbox[2:]) < 0:
             raise DatasetError(f"{where}: bbox is {reprlib.repr(bbox)}, expected [x, y, width, height]")
         (x, y, width, height), attributes = bbox, (row.get("truncation", -1), row.get("occlusion", -1))
@@ -187,12 +188,17 @@ def _id(entry: Mapping[str, Any], key: str) -> int | str | None:
     return value if isinstance(value, (int, str)) else None
 
 
+def _shown(entry: Mapping[str, Any], key: str) -> str:
+    """A number or name of a stranger's file, for messages."""
+    return reprlib.repr(_id(entry, key))
+
+
 def _ids(entries: Sequence[Mapping[str, Any]], what: str, path: Path) -> Iterator[int | str]:
     seen: set[int | str] = set()
     for place, entry in enumerate(entries):
         number = _id(entry, "id")
         if number is None or number in seen:
-            found = "no id" if number is None else f"id {number}, as another has"
+            found = "no id" if number is None else f"id {_shown(entry, 'id')}, as another has"
             raise DatasetError(f"{path}: {what} {place} of its list has {found}; give each an id of its own")
         seen.add(number)
         yield number

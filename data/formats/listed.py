@@ -16,6 +16,7 @@ from data.formats.classes import class_set_among
 from data.images import ImageError, image_size
 
 log = logging.getLogger(__name__)
+LONGEST_NAME = 255  # bytes that file systems take
 PROBED = 20  # images looked for, to find the folder they lie in
 _ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
@@ -176,4 +177,6 @@ def frame_of(file: str, where: str) -> str:
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts or not path.name or not file.isprintable():
         raise DatasetError(f"{where}: {file[:80]!a} leads out of the data set; write the path within its images")
+    if max(len(part.encode()) for part in path.parts) > LONGEST_NAME:
+        raise DatasetError(f"{where}: {file[:80]!a}... is longer than a file's name can be; mend it")
     return str(path.with_suffix(""))

@@ -166,7 +166,12 @@ class YoloSource:
             raise DatasetError(f"{self.yaml}: {key}: no such folder or list as {entry!a}; mend it, or `path`")
         if path.is_dir():
             return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        if not path.is_file():
+            raise DatasetError(f"{path}: {self.yaml.name} names it, and it is no folder and no file")
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError:
+            raise DatasetError(f"{path}: not a list in UTF-8; write the path of an image on each line") from None
         bases = (path.parent, self._base, self.root)
         first = next((base for base in bases if lines and (base / lines[0]).is_file()), self._base)
         return [first / line for line in lines]
@@ -246,7 +251,9 @@ def _describes_images(path: Path) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
+    except OSError:
+        raise
+    except Exception as fault:  # besides what YAML says of itself: a date with month 99, a nest without end
         mark = getattr(fault, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise DatasetError(f"{path}{line}: not valid YAML; {WANTED}") from None
@@ -265,7 +272,7 @@ def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     if not isinstance(names, list) or not names:
         raise DatasetError(f"{path}: no names of the classes; {WANTED}")
     if count is not None and count != len(names):
-        raise DatasetError(f"{path}: nc is {count} and there are {len(names)} names; mend the one that is wrong")
+        raise DatasetError(f"{path}: nc is {reprlib.repr(count)} and there are {len(names)} names; mend the one that is wrong")
     return unique_names([str(name) if type(name) in (int, float) else name for name in names], f"{path}: names")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from detector.inference.card import Card
 from detector.inference.fuse import fuse
 from detector.inference.runtimes import RT_INFO
+from detector.inference.seal import seal
 from detector.network.model import DetectionModel
 
 
@@ -50,12 +51,13 @@ def write_onnx(graph: ImagesToBoxes, card: Card, batch: int | None, path: Path) 
 
 
 def write_card(path: Path, card: Card) -> None:
-    """Puts the card into an ONNX file's metadata_props."""
+    """Puts the card into an ONNX file's metadata_props, and seals the file."""
     import onnx
 
     model = onnx.load(path)
     onnx.helper.set_model_props(model, card.to_properties())
     onnx.save(model, path)
+    seal(path)
 
 
 def halve_weights(path: Path, card: Card) -> None:
@@ -94,6 +96,7 @@ def save_openvino(model: Any, card: Card, path: Path) -> None:
     for name, value in card.to_properties().items():
         model.set_rt_info(value, [RT_INFO, name])
     openvino.save_model(model, path, compress_to_fp16=card.precision == "bf16")
+    seal(path)
 
 
 def onnx_decoding(path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from data.resize import Geometry
 from detector.inference.cores import thread_count
 from detector.inference.detections import Detections
 from detector.inference.thresholds import Threshold
-from detector.inference.weights import WeightsError, is_checkpoint
+from detector.inference.weights import SHIPPED, WeightsError, is_checkpoint
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
@@ -51,7 +51,8 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if not is_checkpoint(path) and path.suffix not in (".onnx", ".xml"):
-        raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO), or .pth (torchvision)")
+        others = f"a .pth of torchvision's, or one of {', '.join(SHIPPED)}"
+        raise WeightsError(f"{path}: expected weights that end in .pt, .onnx or .xml (OpenVINO), {others}")
     if is_checkpoint(path):
         from detector.inference.pytorch import open_trained  # late: torch takes seconds
         from detector.inference.trained import load_trained

@@ -15,6 +15,7 @@ from data.resize import Geometry
 from detector.inference.card import Card, read_card
 from detector.inference.decode import select
 from detector.inference.detections import Detections
+from detector.inference.seal import check_seal
 from detector.inference.thresholds import Threshold
 from detector.inference.weights import WeightsError
 
@@ -37,18 +38,31 @@ class ExportedBackend(ABC):
     def run(self, images: NDArray[np.uint8]) -> Outputs:
         """A graph of fixed batch gets its images in parts, the last one filled up with black."""
         if self.batch is None or self.batch == len(images):
-            return self._infer(images)
+            return self._compute(images)
         parts = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             full = np.zeros((self.batch, *part.shape[1:]), np.uint8)
             full[: len(part)] = part
-            parts.append([output[: len(part)] for output in self._infer(full)])
+            parts.append([output[: len(part)] for output in self._compute(full)])
         boxes, scores = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
         return boxes, scores
 
     def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
         return select(*outputs, geometries, conf, iou, average=self.averages)
+
+    def _compute(self, images: NDArray[np.uint8]) -> Outputs:
+        """One call of the runtime, and a look at what came of it: the file may be anyone's."""
+        try:
+            boxes, scores = self._infer(images)
+        except MemoryError:
+            raise
+        except Exception as fault:  # the runtimes' own exceptions share no base class
+            raise WeightsError(f"{self.path}: its graph cannot be computed ({_first_line(fault)})") from None
+        found, rows = (boxes.shape, scores.shape), boxes.shape[1:2]
+        if found != ((len(images), *rows, 4), (len(images), *rows, len(self.classes))):
+            raise WeightsError(f"{self.path}: of {len(images)} images it makes arrays {found}; export it again")
+        return boxes, scores
 
     @abstractmethod
     def _infer(self, images: NDArray[np.uint8]) -> Outputs:
@@ -60,6 +74,7 @@ class OnnxBackend(ExportedBackend):
 
     def __init__(self, path: Path, precision: str, threads: int) -> None:
         onnxruntime = require("onnxruntime", path)
+        check_seal(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -69,7 +84,11 @@ class OnnxBackend(ExportedBackend):
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as fault:  # the runtime's own exceptions share no base class
             raise WeightsError(f"{path}: not an ONNX model that ONNX Runtime can load ({_first_line(fault)})") from None
-        card = read_card(self._session.get_modelmeta().custom_metadata_map, path)
+        try:
+            properties = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as fault:
+            raise WeightsError(f"{path}: its metadata is damaged ({fault.reason}); export it again") from None
+        card = read_card(properties, path)
         held = "int8" if card.precision == "int8" else "fp32"  # fp16 is how weights are stored, not computed with
         if precision not in ("auto", held, card.precision):
             raise WeightsError(_other_precision(path, held, precision))
@@ -91,6 +110,7 @@ class OpenVinoBackend(ExportedBackend):
         weights = path.with_suffix(".bin")
         if not weights.is_file():
             raise WeightsError(f"{path}: its weights {weights.name} are missing; both files belong together")
+        check_seal(path)
         core = openvino.Core()
         try:
             model = core.read_model(path)

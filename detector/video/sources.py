@@ -152,6 +152,7 @@ def _name(items: Sequence[Item]) -> list[Item]:
         else:
             file = os.path.abspath(item.location)
             name = Path(os.path.relpath(file, root) if root else os.path.basename(file)).with_suffix("").as_posix()
+            name = name.encode(errors="backslashreplace").decode()  # a file's name may be no text, and JSON wants some
         unique, number = name, 1
         while unique.casefold() in taken:  # some file systems do not tell A from a
             number += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import random
@@ -404,14 +403,20 @@ def test_an_archive_of_the_users_own_is_left_alone(mirror, tmp_path):
     assert own.read_bytes() == b"mine"
 
 
-def test_two_downloads_do_not_write_into_one_folder(mirror, tmp_path, capsys):
-    folder = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    assert download.main([str(tmp_path), "--url", mirror.url]) == 2
-    assert "another download" in complaint(capsys)
+@pytest.mark.parametrize("only", [[], ["--only", "cifar10"]])
+def test_two_downloads_do_not_write_into_one_folder(mirror, tmp_path, capsys, only):
+    script = "import sys, time\nfrom pathlib import Path\nfrom system.files import locked\n"
+    script += "with locked(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(60)\n"
+    command = [sys.executable, "-c", script, tmp_path]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert other.stdout.readline() == "in\n"
+    assert download.main([str(tmp_path), *only, "--url", mirror.url]) == 2
+    assert complaint(capsys) == f"error: {tmp_path}: in use by process {other.pid}; wait for it, or give another folder"
     assert mirror.requests == []
-    os.close(folder)
-    assert download.main([str(tmp_path), "--url", mirror.url]) == 0
+    other.kill()
+    other.wait()
+    if not only:
+        assert download.main([str(tmp_path), "--url", mirror.url]) == 0
 
 
 def test_a_root_that_cannot_be_a_folder_is_said_in_one_line(mirror, tmp_path, capsys):

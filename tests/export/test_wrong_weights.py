@@ -39,7 +39,7 @@ def test_another_makers_file(exported, tmp_path):
 def test_damaged_metadata(exported, tmp_path):
     model = onnx.load(exported["onnx"])
     for entry in model.metadata_props:
-        if entry.key == "size":
+        if entry.key in ("size", "checksum"):
             entry.value = "[64]"
     onnx.save(model, tmp_path / "c.onnx")
     assert "its metadata is damaged" in refused(tmp_path / "c.onnx")
@@ -61,7 +61,21 @@ def test_openvino_weights_left_behind(exported, tmp_path):
 def test_openvino_weights_cut_short(exported, tmp_path):
     shutil.copy(exported["openvino"], tmp_path / "e.xml")
     (tmp_path / "e.bin").write_bytes(exported["openvino"].with_suffix(".bin").read_bytes()[:1000])
-    assert "not a model that OpenVINO can read" in refused(tmp_path / "e.xml")
+    assert "damaged, or changed since it was exported" in refused(tmp_path / "e.xml")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-bf16", "openvino-int8"])
+def test_a_flipped_bit_of_an_exported_file_is_told(exported, tmp_path, kind):
+    source = exported[kind]
+    files = [source, source.with_suffix(".bin")] if source.suffix == ".xml" else [source]
+    for file in files:
+        shutil.copy(file, tmp_path / file.name)
+    for file in files:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        (tmp_path / file.name).write_bytes(content)
+        assert "damaged, or changed since it was exported" in refused(tmp_path / source.name)
+        shutil.copy(file, tmp_path / file.name)
 
 
 @pytest.mark.parametrize(

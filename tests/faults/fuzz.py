@@ -27,62 +27,18 @@ import cv2
 import numpy as np
 import torch
 
-from backbones.weight_file import WeightsError, read_weight_file
-from data.annotation import DatasetError
+from backbones.weight_file import read_weight_file
 from data.download import Archive, download
-from data.formats.kitti import LabelError, frames_of_split, read_labels
-from data.images import ImageError, check_image, image_size, read_image
-from data.transfer import DownloadError
+from data.formats.kitti import frames_of_split, read_labels
+from data.images import check_image, image_size, read_image
 from detector.config import Config
 from detector.inference.detections import Detections
 from detector.inference.trained import load_trained
 from detector.video.session import Options, run
-from system.command import LONGEST
-from training.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from tests.faults.damage import Try, damage, outcome
+from tests.faults.data_sets import DATA_SETS
+from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import ConfigError
-
-OURS = (LabelError, DatasetError, ConfigError, ImageError, WeightsError, CheckpointError, DownloadError)
-Try = Callable[[random.Random, Path], str]  # reads something damaged in a folder of its own; says what came of it
-
-
-def damage(data: bytes, rng: random.Random) -> bytes:
-    """One to four of the ways in which disks, lines and people spoil bytes."""
-    spoilt = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
-        at, length = rng.randrange(len(spoilt) + 1), rng.choice((1, 2, 4, 16, 300))
-        kind = rng.randrange(7)
-        if kind == 0 and at < len(spoilt):
-            spoilt[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            spoilt[at : at + length] = rng.randbytes(length)
-        elif kind == 2:
-            spoilt[at : at + length] = b""
-        elif kind == 3:
-            spoilt[at:at] = rng.randbytes(length)
-        elif kind == 4:
-            spoilt[at:at] = spoilt[at : at + length]
-        elif kind == 5:
-            spoilt[at : at + 4] = rng.choice(
-                (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f")
-            )
-        elif rng.random() < 0.2:
-            del spoilt[at:]
-    return bytes(spoilt)
-
-
-def outcome(work: Callable[[], object], name: str) -> str:
-    """What came of it: "read", or the kind of our error. Anything else that is raised is a failure."""
-    try:
-        work()
-    except (*OURS, OSError) as error:
-        said = str(error)
-        assert name in said and len(said) < LONGEST, f"{type(error).__name__}: {said[:300]}"
-        assert isinstance(error, OURS) or error.filename, repr(error)
-        return type(error).__name__
-    return "read"
-
-
-# ---------------------------------------------------------------- the readers
 
 LABELS = (
     "Car 0.00 0 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57\n"
@@ -271,7 +227,7 @@ def video(rng: random.Random, folder: Path) -> str:
 READERS: dict[str, Try] = {
     read.__name__: read
     for read in (label, frames, override, config, image, weights, content, pickled, archive, video)
-}  # fmt: skip
+} | DATA_SETS  # fmt: skip
 
 
 def fuzz(name: str, tries: int, seed: int, folder: Path) -> Counter[str]:
