@@ -130,5 +130,5 @@ def test_a_reduced_copy_lands_where_the_full_image_does() -> None:
 def test_wrong_sizes_and_policies_are_told() -> None:
     with pytest.raises(ValueError, match="0x10 into 64x32"):
         fit((10, 0), (32, 64), "stretch")
-    with pytest.raises(ValueError, match="expected stretch or letterbox"):
+    with pytest.raises(ValueError, match="expected stretch, letterbox, shorter"):
         fit((10, 10), (32, 32), "crop")

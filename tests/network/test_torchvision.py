@@ -48,7 +48,7 @@ def theirs(kind: str, rows: int, norm: type[nn.Module] = nn.BatchNorm2d) -> nn.M
     torch.manual_seed(0)
     body = resnet18(norm_layer=norm)
     size = {"min_size": SIZE[0], "max_size": SIZE[1]}
-    low = {"score_thresh": LOW} if kind == "retinanet" else {"box_score_thresh": LOW}
+    low = {"score_thresh": LOW} if kind == "retinanet" else {"box_score_thresh": LOW, "box_detections_per_img": 30}
     if kind == "retinanet":
         fpn = _resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(512, 256))
         network: nn.Module = RetinaNet(fpn, rows, **size, **low)
@@ -120,11 +120,10 @@ def test_a_file_of_torchvisions_gives_torchvisions_detections(kind, tmp_path):
     picture = images()
     with torch.no_grad():
         (expected,) = network(list(picture.float() / 255))
-        (found,) = detect(ours, ours(picture), [SAME], conf=LOW, iou=0.5, candidates=10**6)
-    count = len(expected["scores"])  # theirs end after 100 or 300
-    assert 20 < count <= len(found), "too few to prove anything"
-    theirs_first = torch.from_numpy(found.scores[:count])
-    torch.testing.assert_close(theirs_first, expected["scores"], rtol=0, atol=1e-5)
+        count = len(expected["scores"])
+        (found,) = detect(ours, ours(picture), [SAME], conf=LOW, iou=0.5, limit=count, candidates=10**6)
+    assert 20 < count == len(found), "too few to prove anything"
+    torch.testing.assert_close(torch.from_numpy(found.scores), expected["scores"], rtol=0, atol=1e-5)
     labels = expected["labels"] - (0 if kind == "retinanet" else 1)
     if kind == "mask_rcnn":
         assert found.masks is not None
