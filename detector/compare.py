@@ -30,7 +30,7 @@ class DetectionJudge(Judge):
     against_fps: ClassVar[str] = "ap_against_fps"
 
     def is_metric(self, column: str) -> bool:
-        return column.startswith(("mAP", "AP"))
+        return column.startswith(("mAP", "AP", "mask_AP"))
 
     def scores(self, metrics: Metrics) -> dict[str, list[float]]:
         scores = {"mAP50": [100 * value for value in metrics["mAP50"]]}
@@ -40,13 +40,12 @@ class DetectionJudge(Judge):
         return scores
 
     def details(self, metrics: Metrics) -> dict[str, str]:
-        return {
-            f"{name} AP40": " / ".join(
-                f"{statistics.mean(metrics.get(f'AP40_{name}_{level}', [0.0])):.1f}" for level in LEVELS
-            )
-            for name in MIN_OVERLAP
-            if f"AP40_{name}_moderate" in metrics
-        }
+        """KITTI's APs of its classes, or COCO's over all IoUs."""
+        of_kitti = _of_kitti(metrics)
+        if of_kitti or "AP" not in metrics:
+            return of_kitti
+        masks = f"{100 * statistics.mean(metrics['mask_AP']):.1f}" if "mask_AP" in metrics else "-"
+        return {"AP": f"{100 * statistics.mean(metrics['AP']):.1f}", "mask AP": masks}
 
     def cost(self, config: Config, checkpoint: Path) -> tuple[int, int]:
         trained = load_trained(checkpoint)  # its config says what the file may leave to the data
@@ -72,6 +71,16 @@ class DetectionJudge(Judge):
             f"trained on {data.root} `{data.train_split}`, scored on `{data.val_split}` by COCO's mAP50 over all "
             "classes and KITTI's AP40, easy / moderate / hard, its mean that of the moderate ones,"
         )
+
+
+def _of_kitti(metrics: Metrics) -> dict[str, str]:
+    return {
+        f"{name} AP40": " / ".join(
+            f"{statistics.mean(metrics.get(f'AP40_{name}_{level}', [0.0])):.1f}" for level in LEVELS
+        )
+        for name in MIN_OVERLAP
+        if f"AP40_{name}_moderate" in metrics
+    }
 
 
 if __name__ == "__main__":

@@ -85,6 +85,24 @@ def test_the_mean_ap40_is_that_of_kittis_classes_at_moderate() -> None:
     assert "| 24.5 ± 10.6 | +4.5 ± 3.5 |" in table[-1]  # (17, 32) minus (15, 25): 2 and 7
 
 
+def test_where_no_class_is_kittis_coco_s_figures_stand_in_the_table() -> None:
+    judge = DetectionJudge()
+    boxes = {"mAP50": [0.5, 0.6], "AP": [0.3, 0.4]}
+    assert judge.details(boxes) == {"AP": "35.0", "mask AP": "-"}
+    assert judge.details(boxes | {"mask_AP50": [0.4, 0.4], "mask_AP": [0.25, 0.25]}) == {
+        "AP": "35.0",
+        "mask AP": "25.0",
+    }
+    assert all(map(judge.is_metric, ("mAP50", "AP", "mask_AP", "mask_AP50", "AP40_Car_moderate")))
+
+
+def test_the_rows_of_table_6_are_valid() -> None:
+    path = Path(__file__).parents[2] / "configs" / "compare-coco.yaml"
+    _, comparison, configs = read({"detection": DetectionJudge()}, path)
+    kinds = {label: configs[label, 0].network.kind for label in comparison.variants}
+    assert len(kinds) == 15 and all(label.split("-")[0] == kind for label, kind in kinds.items())
+
+
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
