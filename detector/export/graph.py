@@ -33,6 +33,8 @@ class ImagesToBoxes(nn.Module):
 def write_onnx(graph: ImagesToBoxes, card: Card, batch: int | None, path: Path) -> None:
     """One float32 file. batch None leaves the batch free."""
     images = torch.zeros(batch or 2, *card.size, 3, dtype=torch.uint8)  # torch takes a batch of 1 for a fixed one
+    with torch.no_grad():
+        graph(images[:1, :64, :64])  # a network that cannot be exported says so; within the tracer that fills pages
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's own deprecations

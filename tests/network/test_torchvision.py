@@ -25,7 +25,11 @@ from backbones.weight_file import WeightsError
 from data.batches import Targets
 from data.masks import decode
 from data.resize import fit
+from detector.export.graph import ImagesToBoxes, write_onnx
+from detector.inference.card import Card
 from detector.inference.decode import detect
+from detector.inference.pytorch import TorchBackend
+from detector.inference.runtimes import OnnxBackend
 from detector.inference.trained import load_trained
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
@@ -164,7 +168,8 @@ def test_the_published_files_have_no_eps_in_their_batch_norm(tmp_path):
         if isinstance(module, FrozenBatchNorm2d):
             module.running_var.mul_(0.001)  # where eps matters
             module.weight.mul_(0.03)
-    torch.save(network.state_dict(), tmp_path / "theirs.pth")
+    state = {name.replace("head.conv.0.0", "head.conv"): value for name, value in network.state_dict().items()}
+    torch.save(state, tmp_path / "theirs.pth")  # with the names that they have there
     trained = load_trained(tmp_path / "theirs.pth")
     assert trained.classes == ("class_1", "class_2")
     picture = images().float()
@@ -245,7 +250,9 @@ def test_a_region_that_covers_an_empty_image_leaves_nothing_to_learn(kind):
             [torch.tensor([[1.0, 2, 3, 4]]).repeat(5, 1)],
             [{"boxes": torch.zeros(0, 4), "ignore": everywhere.ignore[:1]}],
         )
-        assert labels[0].tolist() == [-1] * 5
+        assert labels[0].tolist() == [0, -1, -1, -1, -1]
+        losses = network.loss(network(images(2), everywhere), everywhere)
+        assert all(value.isfinite() for value in losses.values())
     assert classes(targets_of()) > 0.001
 
 
@@ -270,10 +277,32 @@ def test_training_without_targets_and_masks_where_they_are_needed_are_told():
         small("mask_rcnn").train()(images(2), targets_of(OBJECTS))
 
 
-def test_two_stages_are_not_exported_and_say_what_is():
-    network = small("faster_rcnn").eval()
-    with torch.no_grad(), pytest.raises(ValueError, match=r"network\.kind=retinanet or yolov3 can be exported"):
-        network.decode(network(images()))
+def test_two_stages_are_not_exported_and_say_what_is(tmp_path):
+    card = Card(("a", "b", "c"), SIZE, "letterbox", "fp32")
+    with pytest.raises(ValueError, match=r"network\.kind=retinanet or yolov3 can be exported"):
+        write_onnx(ImagesToBoxes(small("faster_rcnn")), card, None, tmp_path / "x.onnx")
+
+
+@pytest.mark.slow
+def test_an_exported_retinanet_gives_the_same_detections(tmp_path):
+    pytest.importorskip("onnxscript")
+    network = theirs("retinanet", rows=3)
+    ours = small("retinanet").eval()
+    ours.load_state_dict({_renamed(name): value for name, value in network.state_dict().items()})
+    card = Card(("a", "b", "c"), SIZE, "letterbox", "fp32", ours.averages)
+    write_onnx(ImagesToBoxes(ours).eval(), card, None, tmp_path / "x.onnx")
+    pictures = images(2).permute(0, 2, 3, 1).contiguous().numpy()
+    found = []
+    for backend in (
+        OnnxBackend(tmp_path / "x.onnx", "auto", 1),
+        TorchBackend(ours, "abc", "letterbox", SIZE, "cpu", "fp32"),
+    ):
+        found.append(backend.finish(backend.run(pictures), [SAME, SAME], 0.7, 0.5))
+    for exported, plain in zip(*found, strict=True):
+        assert len(plain) > 10
+        np.testing.assert_allclose(exported.scores, plain.scores, atol=1e-4)
+        np.testing.assert_allclose(exported.boxes, plain.boxes, atol=0.01)
+        assert exported.labels.tolist() == plain.labels.tolist()
 
 
 @pytest.mark.slow

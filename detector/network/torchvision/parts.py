@@ -79,13 +79,14 @@ def covered(boxes: Tensor, regions: Tensor, share: float) -> Tensor:
 
 
 def judgeable(proposals: Tensor, target: dict[str, Tensor], share: float) -> Tensor:
-    """The proposals [n, 4] without those in ignore regions that are no object's: neither right nor wrong."""
+    """The proposals [n, 4] without those in ignore regions that are no object's: neither right nor wrong. One stays, as
+    the mean over none is no number."""
     if not len(target["ignore"]):
         return proposals
     left = ~covered(proposals, target["ignore"], share)
     if len(target["boxes"]):
         left |= box_iou(proposals, target["boxes"]).amax(1) >= ONE_OBJECT
-    return proposals[left]
+    return proposals[left] if left.any() else proposals[:1]
 
 
 class Proposals(RegionProposalNetwork):
@@ -110,6 +111,8 @@ class Proposals(RegionProposalNetwork):
         for label, places, target in zip(labels, anchors, targets, strict=True):
             if len(target["ignore"]):
                 label[(label == 0) & covered(places, target["ignore"], self.ignore_overlap)] = -1
+                if (label < 0).all():  # one stays, as the mean over none is no number
+                    label[:1] = 0
         return labels, boxes
 
 
