@@ -9,7 +9,8 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-POLICIES = ("stretch", "letterbox", "shorter")
+OF_ONE_SIZE = ("stretch", "letterbox")  # every input as large as every other
+POLICIES = (*OF_ONE_SIZE, "shorter")
 LONGEST = Fraction(5, 3)  # of the shorter side: 1333 of 800, as torchvision's detectors have it
 STRIDE = 32  # the network's coarsest map: sides of its input are multiples of it
 LARGEST = 8192  # pixels a side of a network input

@@ -272,7 +272,9 @@ def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     if not isinstance(names, list) or not names:
         raise DatasetError(f"{path}: no names of the classes; {WANTED}")
     if count is not None and count != len(names):
-        raise DatasetError(f"{path}: nc is {reprlib.repr(count)} and there are {len(names)} names; mend the one that is wrong")
+        raise DatasetError(
+            f"{path}: nc is {reprlib.repr(count)} and there are {len(names)} names; mend the one that is wrong"
+        )
     return unique_names([str(name) if type(name) in (int, float) else name for name in names], f"{path}: names")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.resize import OF_ONE_SIZE
 from detector.evaluation.run import LOWEST_SCORE
 from detector.export.agreement import SEEN, ap_before_and_after, compare, find, sample_images
 from detector.export.calibration import calibration_frames, checking_frames, network_inputs
@@ -28,16 +29,14 @@ from system.files import naming
 def export(args: argparse.Namespace, output: Path) -> None:
     """Writes `output`, says how it differs from PyTorch, and in int8 what it costs. `args` are those of the command."""
     trained = load_trained(args.weights)
-    if trained.config.data.resize == "shorter":
-        raise WeightsError(
-            f"{args.weights}: its input is as large as the image needs (data.resize=shorter), and an exported file has "
-            "one size; train with data.resize=letterbox, or run the checkpoint as it is"
-        )
+    if (policy := trained.config.data.resize) not in OF_ONE_SIZE:
+        found = f"its input is as large as an image needs (data.resize={policy}), and an exported file has one size"
+        raise WeightsError(f"{args.weights}: {found}; train with data.resize=letterbox, or run the checkpoint as it is")
     network = trained.build()
     card = Card(
         trained.classes,
         (args.size[0], args.size[-1]) if args.size else trained.config.size,
-        trained.config.data.resize,
+        policy,
         args.precision,
         network.averages,
     )

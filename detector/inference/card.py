@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.annotation import check_class_names
-from data.resize import LARGEST, POLICIES
+from data.resize import LARGEST, OF_ONE_SIZE
 from detector.inference.seal import BLANK
 from detector.inference.weights import WeightsError
 
@@ -54,7 +54,7 @@ def read_card(properties: Mapping[str, str], path: Path) -> Card:
         size = check_size((height, width))
         classes = check_class_names(json.loads(properties["classes"]), "classes")
         policy, precision = properties["resize"], properties["precision"]
-        if policy not in POLICIES or precision not in ("fp32", "bf16", "fp16", "int8"):
+        if policy not in OF_ONE_SIZE or precision not in ("fp32", "bf16", "fp16", "int8"):
             raise ValueError(f"resize {policy!r:.40}, precision {precision!r:.40}")
         averages = json.loads(properties.get("averages", "true"))  # what files of before all do
         return Card(classes, size, policy, precision, bool(averages))
