@@ -5,6 +5,7 @@ An array holds 0 and 1, uint8 [h, w]. Runs go down the columns, and their bytes 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,13 +106,13 @@ def from_json(segmentation: object, size: tuple[int, int] | None, where: str) ->
     if isinstance(segmentation, dict):
         return _from_runs(segmentation, size, where)
     if not isinstance(segmentation, list) or not segmentation:
-        raise DatasetError(f"{where}: segmentation is {str(segmentation)[:40]}, {WANTED}")
+        raise DatasetError(f"{where}: segmentation is {reprlib.repr(segmentation)}, {WANTED}")
     if size is None:
         raise DatasetError(f"{where}: polygons of a picture without a size; write its height and width into images")
     height, width = size
     for polygon in segmentation:
         if not isinstance(polygon, list) or not are_numbers(polygon, len(polygon)) or len(polygon) % 2:
-            raise DatasetError(f"{where}: segmentation has {str(polygon)[:40]}, {WANTED}")
+            raise DatasetError(f"{where}: segmentation has {reprlib.repr(polygon)}, {WANTED}")
         if len(polygon) < 6:
             raise DatasetError(f"{where}: a polygon of {len(polygon) // 2} points; it takes three, or take it out")
         if not _are_near(polygon[0::2], width) or not _are_near(polygon[1::2], height):
@@ -136,7 +137,7 @@ def _are_near(values: Sequence[float], side: int) -> bool:
 def _from_runs(segmentation: dict[str, Any], size: tuple[int, int] | None, where: str) -> Rle:
     own, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(own, list) or not are_numbers(own, 2) or not all(0 < side <= LONGEST_SIDE for side in own):
-        raise DatasetError(f"{where}: the size of its mask is {str(own)[:40]}, expected [height, width]")
+        raise DatasetError(f"{where}: the size of its mask is {reprlib.repr(own)}, expected [height, width]")
     height, width = map(int, own)
     if size is not None and (height, width) != size:
         found = f"a mask of {width} x {height} pixels in a picture of {size[1]} x {size[0]}"
@@ -145,7 +146,7 @@ def _from_runs(segmentation: dict[str, Any], size: tuple[int, int] | None, where
     if isinstance(counts, str):
         text = counts.encode("ascii", "replace")
         runs = _runs(text)
-    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
+    if not isinstance(runs, list) or not all(isinstance(run, int) and 0 <= run <= height * width for run in runs):
         raise DatasetError(f"{where}: the counts of its mask are no run lengths; export it again")
     if sum(runs) != height * width:
         found = f"the runs of its mask are {sum(runs):,} pixels long, expected {width} x {height}"

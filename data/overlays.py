@@ -1,6 +1,6 @@
-"""Pictures of what training sees: augmented frames with their boxes and, hatched, the regions to ignore.
+"""Pictures of what training sees: augmented frames with their boxes and masks and, hatched, the regions to ignore.
 
-python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--mosaic 1] [--albumentations RandomRain]
+python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--masks] [--mosaic 1]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from data.anchors import parse_size
 from data.annotation import AUTO
 from data.batches import Batch, BatchSampler, make_loader
-from data.detection import DetectionDataset
+from data.detection import DetectionDataset, Masks
 from data.effects import check
 from data.resize import POLICIES
 from data.settings import AugmentSettings
@@ -36,6 +36,10 @@ def draw(batch: Batch, number: int, classes: tuple[str, ...]) -> np.ndarray:
     for box in (targets.ignore[targets.ignore_image == number] * zoom).round().int().tolist():
         _hatch(canvas, box)
     mine = targets.image == number
+    if targets.masks is not None:
+        for mask, label in zip(targets.masks[mine].numpy(), targets.labels[mine].tolist(), strict=True):
+            seen = cv2.resize(mask, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST) > 0
+            canvas[seen] = canvas[seen] // 2 + np.array(COLOURS[label % len(COLOURS)], np.uint8) // 2
     boxes = (targets.boxes[mine] * zoom).round().int().tolist()
     for (x1, y1, x2, y2), label in zip(boxes, targets.labels[mine].tolist(), strict=True):
         colour = COLOURS[label % len(COLOURS)]
@@ -61,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=parse_size, default=(448, 448), help="network input: 448, or 256x800 (HxW)")
     parser.add_argument("--resize", choices=POLICIES, default="stretch")
     parser.add_argument("--classes", default=AUTO, help="auto (all there are), kitti8, kitti3, or names with commas")
+    parser.add_argument("--masks", action="store_true", help="the masks too; every object must have one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mosaic", type=fraction, default=0.0, help="probability")
     parser.add_argument("--mixup", type=fraction, default=0.0, help="probability")
@@ -80,7 +85,8 @@ def effects(text: str) -> tuple[str, ...]:
 
 
 def _run(options: argparse.Namespace) -> None:
-    dataset = DetectionDataset(options.root, options.split, options.classes, allow_missing=True)
+    masks: Masks = "samples" if options.masks else "none"
+    dataset = DetectionDataset(options.root, options.split, options.classes, allow_missing=True, masks=masks)
     settings = AugmentSettings(mosaic=options.mosaic, mixup=options.mixup, albumentations=options.albumentations)
     sampler = BatchSampler(len(dataset), 1, options.size, seed=options.seed)
     options.out.mkdir(parents=True, exist_ok=True)

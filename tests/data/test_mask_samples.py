@@ -11,9 +11,10 @@ import pytest
 import torch
 from foreign import change_json, coco
 
+from data import overlays
 from data.annotation import DatasetError
 from data.augment import Augment, Placed, place
-from data.batches import BatchSampler, make_loader
+from data.batches import Batch, BatchSampler, Targets, make_loader
 from data.cache import CacheSpec
 from data.convert import main as convert
 from data.detection import DetectionDataset, Sample
@@ -193,6 +194,18 @@ def test_a_batch_has_the_masks_of_all_its_frames_beside_their_boxes(root: Path) 
     moved = batch.to("cpu").targets.masks
     assert moved is not None
     assert torch.equal(moved, masks)
+
+
+def test_an_overlay_has_half_the_colour_of_a_class_on_its_mask() -> None:
+    masks = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    masks[0, 8:16, 4:24] = 1
+    owner, none = torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    boxes = torch.tensor([[4.0, 8.0, 24.0, 16.0]])
+    targets = Targets(boxes, owner, owner, boxes[:0], none, masks)
+    batch = Batch(torch.full((1, 3, 32, 32), 100, dtype=torch.uint8), targets, ("a",), ())
+    picture = overlays.draw(batch, 0, ("bus",))
+    np.testing.assert_array_equal(picture[26, 30], 50 + np.array(overlays.COLOURS[0]) // 2)
+    np.testing.assert_array_equal(picture[60, 30], [100] * 3)
 
 
 def test_converting_to_coco_keeps_masks(root: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_packed_masks_are_the_same_masks() -> None:
 @pytest.mark.parametrize(
     ("segmentation", "found"),
     [
-        ("abc", "segmentation is abc, expected polygons"),
+        ("abc", "segmentation is 'abc', expected polygons"),
         ([[1, 1, 5, 5]], "a polygon of 2 points"),
         ([[1, 1, 5, 5, 3]], "segmentation has [1, 1, 5, 5, 3], expected polygons"),
         ([1, 1, 5, 5, 3, 3], "segmentation has 1, expected polygons"),
@@ -89,6 +89,7 @@ def test_packed_masks_are_the_same_masks() -> None:
         ({"size": [8, 6], "counts": [48]}, "a mask of 6 x 8 pixels in a picture of 8 x 6"),
         ({"size": [6, 8]}, "the counts of its mask are no run lengths"),
         ({"size": [6, 8], "counts": [50, -2]}, "the counts of its mask are no run lengths"),
+        ({"size": [6, 8], "counts": [10**4000] * 9}, "the counts of its mask are no run lengths"),
         ({"size": [6, 8], "counts": "zzz"}, "the counts of its mask are no run lengths"),
         ({"size": [6, 8], "counts": "PPPPPPPPPPPPPPP"}, "the counts of its mask are no run lengths"),
         ({"size": [6, 8], "counts": "\u00e9"}, "the runs of its mask are 15 pixels long"),

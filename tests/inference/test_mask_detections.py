@@ -11,8 +11,9 @@ import pytest
 from data.masks import decode, encode
 from detector.inference.detections import Detections, to_labels, to_objects
 from detector.inference.drawing import colour_of, draw
+from detector.video.data_files import JsonSink
 from detector.video.frames import Frame
-from detector.video.sinks import JsonSink, Result
+from detector.video.sink import Result
 
 CLASSES = ("Car", "Cyclist")
 
