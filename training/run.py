@@ -92,4 +92,5 @@ def _say_what_next(folder: Path, stopped_by: int, chart: str) -> None:
     if stopped_by:
         print(f"stopped and saved; go on with: {door('train')} --resume {folder}")
     else:
-        print(f"done: {folder}/best.pt (use it), last.pt, metrics.csv, losses.png, {chart}.png, lr.png, tensorboard/")
+        print(f"done: {folder}/best.pt is the one to use")
+        print(f"beside it last.pt, metrics.csv, losses.png, {chart}.png, lr.png, tensorboard/")

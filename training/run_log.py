@@ -21,6 +21,7 @@ from training.config import RunConfig
 from training.progress import Progress
 from training.task import Chart, Validation
 
+INDENT = "    "
 COLUMNS = 80  # of a terminal that nobody has widened
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {remaining} left{postfix}"
 
@@ -48,9 +49,10 @@ class RunLog:
         self._events = SummaryWriter(str(self.folder / "tensorboard"))
 
     def say(self, message: str) -> None:
-        """A line that does not tear the progress bar."""
+        """A line that does not tear the progress bar. A terminal gets it in as many lines as it takes."""
         if self.active:
-            tqdm.write(message, file=sys.stderr)
+            shown = "\n".join(map(_folded, message.splitlines())) if sys.stderr.isatty() else message
+            tqdm.write(shown, file=sys.stderr)
 
     def start_epoch(self, title: str, steps: int, done: int) -> None:
         if self.active:
@@ -124,10 +126,12 @@ def _epoch_lines(row: Mapping[str, Any], epochs: int, seconds_left: float) -> st
 
 
 def _indented(line: str) -> str:
-    """In as many lines as it takes."""
-    indent = "    "
-    wrapper = textwrap.TextWrapper(COLUMNS, indent, indent, break_long_words=False, break_on_hyphens=False)
-    return wrapper.fill(line)
+    return _folded(line, INDENT)
+
+
+def _folded(line: str, begin: str = "") -> str:
+    """In as many lines as it takes, with no word cut."""
+    return textwrap.TextWrapper(COLUMNS, begin, INDENT, break_long_words=False, break_on_hyphens=False).fill(line)
 
 
 def plot_run(folder: Path, rows: list[dict[str, Any]], chart: Chart) -> None:

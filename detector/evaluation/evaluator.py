@@ -158,7 +158,8 @@ def _coco_table(numbers: CocoNumbers, title: str) -> str:
         ("AP", ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")),
         ("AR", ("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")),
     ):
-        cells = (f"{name.removeprefix(f'{kind}_')} {_fraction(stats[name])}" for name in names)
+        short = (".50:.95" if name == "AP" else name.removeprefix(f"{kind}_") for name in names)
+        cells = (f"{label} {_fraction(stats[name])}" for label, name in zip(short, names, strict=True))
         lines.append(f"{kind:<3}" + "  ".join(cells))
     return "\n".join(lines)
 

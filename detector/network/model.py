@@ -99,7 +99,7 @@ class DetectionModel(nn.Module, ABC):
 
     def decode(self, outputs: Any) -> tuple[Tensor, Tensor]:
         """All of it as boxes [B, N, 4] and scores [B, N, K], in operations that an exported graph can hold."""
-        raise ValueError(f"{type(self).__name__} cannot be exported; evaluate.py and detect.py run its .pt as it is")
+        raise ValueError(f"{type(self).__name__} cannot be exported; its .pt runs as it is")
 
     def layers(self, images: Tensor) -> Any:
         """Every layer at work as often as for any image, whatever is in it: to count operations, on no device too."""

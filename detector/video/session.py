@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 from tqdm import tqdm
@@ -28,6 +29,7 @@ from system.files import locked, remove_parts, write_text
 from training.distributed import APART, World
 
 DEFAULT_ROOT = Path("runs/detect")
+PARTS = ("read", "preprocess", "network", "postprocess", "track", "draw", "write")  # of the time, as a frame passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ def _summary(everyone: Sequence[dict[str, Any]], sources: int, folder: Path, sav
         "frames": frames,
         "seconds": round(wall_s, 3),
         "fps": round(frames / wall_s, 2) if wall_s else 0.0,
-        "ms_per_frame": {part: round(1000 * spent / max(1, frames), 3) for part, spent in seconds.items()},
+        "ms_per_frame": {part: round(1000 * seconds[part] / max(1, frames), 3) for part in PARTS if part in seconds},
         "detections": dict(detections.most_common()),
         "failed": {source: why for mine in everyone for source, why in mine["journal"]["failures"].items()},
         "warnings": [warning for mine in everyone for warning in mine["journal"]["warnings"]],
@@ -243,20 +245,20 @@ def _in_words(summary: dict[str, Any]) -> str:
     def counts(numbers: dict[str, int]) -> str:
         return ", ".join(f"{name} {count}" for name, count in numbers.items()) or "none"
 
-    lines = [f"frames      {summary['frames']} in {summary['seconds']:.1f} s, {summary['fps']:.1f} frames/s"]
-    lines.append(f"objects     {counts(summary['detections'])}")
+    rows = [("frames", f"{summary['frames']} in {summary['seconds']:.1f} s, {summary['fps']:.1f} frames/s")]
+    rows.append(("objects", counts(summary["detections"])))
     if "tracks" in summary:
-        lines.append(f"tracks      {counts(summary['tracks'])}")
-    stages = ", ".join(f"{part} {ms:.1f}" for part, ms in summary["ms_per_frame"].items())
-    lines.append(f"ms a frame  {stages} (stages run beside each other)")
+        rows.append(("tracks", counts(summary["tracks"])))
+    times = ", ".join(f"{part} {ms:.1f}" for part, ms in summary["ms_per_frame"].items())
+    rows.append(("ms a frame", f"{times} (stages run beside each other)"))
     if summary["dropped_frames"]:
-        lines.append(
-            f"dropped     {counts(summary['dropped_frames'])} (frames that came faster than they were processed)"
-        )
+        reason = "frames that came faster than they were processed"
+        rows.append(("dropped", f"{counts(summary['dropped_frames'])} ({reason})"))
     if summary["failed"]:
         failed = summary["failed"]
-        lines.append(f"failed      {len(failed)} of {summary['sources']} sources: {', '.join(failed)}")
+        rows.append(("failed", f"{len(failed)} of {summary['sources']} sources: {', '.join(failed)}"))
     if summary["interrupted"]:
-        lines.append("interrupted; what was done so far is kept")
-    lines.append(f"output      {summary['output']}")
-    return "\n".join(lines)
+        rows.append(("interrupted", "what was done so far is kept"))
+    rows.append(("output", summary["output"]))
+    fit = TextWrapper(80, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(fit.fill(f"{name:12}{text}") for name, text in rows)

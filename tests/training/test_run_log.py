@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import pytest
 from tqdm import tqdm
 
-from training.run_log import BAR, _epoch_lines, _indented
+from training.run_log import BAR, RunLog, _epoch_lines, _indented
 
 ROW = {"epoch": 100, "height": 256, "width": 832, "lr": 0.00123, "images_per_second": 1234.5, "wait_share": 1.0}
 LOSSES = {"loss_box": 12.345, "loss_objectness": 12.345, "loss_classes": 12.345, "loss_total": 37.035}
@@ -22,6 +26,19 @@ def test_a_long_validation_takes_more_lines() -> None:
     lines = _indented(said).splitlines()
     assert max(map(len, lines)) <= 80 and len(lines) > 1
     assert " ".join(lines).split() == said.split()
+
+
+def test_a_terminal_gets_long_lines_folded_and_a_file_gets_them_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = RunLog(tmp_path, True, None)  # type: ignore[arg-type]
+    said = "starting in runs/finetune: " + "resnet18 emca-se, 16.5 M parameters; " * 4
+    log.say(said.strip())
+    assert capsys.readouterr().err == said.strip() + "\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    log.say(said.strip())
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80 and " ".join(lines).split() == said.split()
 
 
 def test_the_bar_fits() -> None:

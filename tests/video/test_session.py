@@ -57,6 +57,14 @@ def test_to_name_a_tracker_is_to_track():
     assert (options.track, options.tracker) == (True, "botsort")
 
 
+def test_the_summary_fits_a_terminal_of_80_columns(tmp_path, capsys):
+    make_video(tmp_path / "clip.mp4", frames=3)
+    assert go(tmp_path / "clip.mp4", output=tmp_path / "out", track=True) == 0
+    *lines, output = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and output == f"output      {tmp_path / 'out'}"
+    assert " ".join(" ".join(lines).split()).endswith("(stages run beside each other)")
+
+
 def test_a_camera_is_opened_once(tmp_path, monkeypatch):
     opened = []
 
