@@ -140,7 +140,7 @@ def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPRespon
         raise _Unreachable(f"the host cannot be reached ({error.reason})") from error
     except (http.client.InvalidURL, ValueError) as error:  # also where a redirect leads
         raise DownloadError(f"{request.full_url}: {error}; check --url") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, OverflowError, http.client.HTTPException) as error:  # Overflow: of a length that is none
         raise _Lost(f"no proper answer ({error or type(error).__name__})") from error
 
 

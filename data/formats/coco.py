@@ -55,7 +55,8 @@ class CocoSource(ListedSource):
             if frame in pictures:
                 frame = picture.file  # a.jpg and a.png
             if frame in pictures:
-                problems.append(Problem("image listed twice", path.name, None, f"image {_shown(image, 'id')}: {picture.file}"))
+                found = f"image {_shown(image, 'id')}: {picture.file}"
+                problems.append(Problem("image listed twice", path.name, None, found))
             pictures[frame] = picture
         for row in annotations:
             picture = picture_of.get(_id(row, "image_id"))  # type: ignore[assignment]
@@ -72,7 +73,8 @@ class CocoSource(ListedSource):
         name: str | None = listing.names.get(number)
         bbox: Any = row.get("bbox")
         if name is None:
-            raise DatasetError(f"{where} names category {_shown(row, 'category_id')}, which is not listed; add it to categories")
+            category = _shown(row, "category_id")
+            raise DatasetError(f"{where} names category {category}, which is not listed; add it to categories")
         if not are_numbers(bbox, 4) or min(bbox[2:]) < 0:
             raise DatasetError(f"{where}: bbox is {reprlib.repr(bbox)}, expected [x, y, width, height]")
         (x, y, width, height), attributes = bbox, (row.get("truncation", -1), row.get("occlusion", -1))
