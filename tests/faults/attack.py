@@ -31,7 +31,7 @@ READ: dict[str, tuple[int, tuple[str, ...]]] = {  # tries of each reader
 }
 KILLED: dict[str, tuple[int, Callable[[Path, int, random.Random], None]]] = {  # signals
     "signals to a training that saves at every step": (60, kill_and_resume),
-    "signals to a comparison of three variants": (60, kill_and_compare),
+    "signals to a comparison of two variants": (60, kill_and_compare),
 }
 
 

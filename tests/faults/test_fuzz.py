@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.data_sets import DATA_SETS
 from tests.faults.fuzz import READERS, fuzz
 from tests.faults.graphs import GRAPHS
 
-FEW = {"video": 25, "image": 150, "archive": 150, "onnx": 40, "openvino": 20, "transfer": 40}
+FEW = {"image": 150, "archive": 150, "transfer": 40, "onnx": 40, "openvino": 20, "video": 25}
+FEW |= dict.fromkeys(DATA_SETS, 100)
 
 
 @pytest.mark.parametrize("reader", READERS)
