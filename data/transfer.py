@@ -123,7 +123,7 @@ def _transfer(url: str, part: Path, headroom: int, bar: tqdm) -> None:
 
 def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPResponse:
     try:
-        response: http.client.HTTPResponse = _within(
+        response: http.client.HTTPResponse = within(
             2 * TIMEOUT, lambda: urllib.request.urlopen(request, timeout=TIMEOUT)
         )
         return response
@@ -140,11 +140,11 @@ def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPRespon
         raise _Unreachable(f"the host cannot be reached ({error.reason})") from error
     except (http.client.InvalidURL, ValueError) as error:  # also where a redirect leads
         raise DownloadError(f"{request.full_url}: {error}; check --url") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, OverflowError, http.client.HTTPException) as error:  # Overflow: of a length that is none
         raise _Lost(f"no proper answer ({error or type(error).__name__})") from error
 
 
-def _within(seconds: float, work: Callable[[], T]) -> T:
+def within(seconds: float, work: Callable[[], T]) -> T:
     """What `work` gives, or TimeoutError: a socket's own timeout begins anew with every byte of a header."""
     done: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
 

@@ -24,7 +24,7 @@ from system.files import write_text
 from system.names import check_name
 from training.compare_table import Judge, Row, markdown, plot_against_fps, plot_curves, table_csv
 from training.config import RunConfig
-from training.run import train_in
+from training.run import check_run_name, train_in
 from training.values import ConfigError, config_path, merge, read_yaml
 
 WARM_UPS = 3  # rounds that do not count
@@ -86,6 +86,10 @@ def read(
     except ValidationError as fault:
         error = fault.errors()[0]
         raise ConfigError(f"{path}: {'.'.join(map(str, error['loc']))}: {error['msg'].lower()}") from None
+    for what, name in (("name", comparison.name), *(("variant", label) for label in comparison.variants)):
+        check_run_name(f"{path}: {what}", name)
+    if len(set(comparison.seeds)) < len(comparison.seeds):
+        raise ConfigError(f"{path}: seeds {list(comparison.seeds)}: one stands there twice; each is trained once")
     if comparison.baseline not in comparison.variants:
         raise ConfigError(f"{path}: baseline {comparison.baseline!r} is not among the variants")
     recipe_file = path.parent / comparison.recipe

@@ -18,6 +18,7 @@ from training.task import Task
 from training.trainer import Trainer
 from training.values import ConfigError, config_path, read_yaml
 
+LONGEST_NAME = 200  # characters, with room for what is put behind it
 Tasks = Mapping[str, type[Task[Any]]]
 
 
@@ -79,13 +80,19 @@ def _resolve(
 
 def _new_folder(config: RunConfig) -> Path:
     """runs/<name>, or runs/<name>-2 and so on: a run never writes into another one's folder."""
-    if Path(config.name).name != config.name or config.name.strip(" .") == "":
-        raise ConfigError(f"name {config.name!r}: a run's name cannot be a path; train.runs=DIR says where it goes")
+    check_run_name("name", config.name)
     runs = Path(config.train.runs)
     names = [config.name, *(f"{config.name}-{k}" for k in range(2, 10_000))]
     folder = next(runs / name for name in names if not (runs / name).exists())
     folder.mkdir(parents=True)
     return folder
+
+
+def check_run_name(what: str, name: str) -> None:
+    """It becomes a folder in train.runs, and is no way out of it."""
+    if Path(name).name != name or name.strip(" .") == "" or not name.isprintable() or len(name) > LONGEST_NAME:
+        expected = f"a run's name is printable, at most {LONGEST_NAME} characters long and no path"
+        raise ConfigError(f"{what} {name!r:.80}: {expected}; train.runs=DIR says where it goes")
 
 
 def _say_what_next(folder: Path, stopped_by: int, chart: str) -> None:

@@ -167,7 +167,7 @@ class YoloSource:
         if path.is_dir():
             return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
         if not path.is_file():
-            raise DatasetError(f"{path}: {self.yaml.name} names it, and it is no folder and no file")
+            raise DatasetError(f"{self.yaml}: {key}: {path} is neither a folder nor a list of images")
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except UnicodeDecodeError:
@@ -272,9 +272,8 @@ def _class_names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     if not isinstance(names, list) or not names:
         raise DatasetError(f"{path}: no names of the classes; {WANTED}")
     if count is not None and count != len(names):
-        raise DatasetError(
-            f"{path}: nc is {reprlib.repr(count)} and there are {len(names)} names; mend the one that is wrong"
-        )
+        found = f"nc is {reprlib.repr(count)} and there are {len(names)} names"
+        raise DatasetError(f"{path}: {found}; mend the one that is wrong")
     return unique_names([str(name) if type(name) in (int, float) else name for name in names], f"{path}: names")
 
 

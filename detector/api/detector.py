@@ -20,6 +20,7 @@ from PIL import Image as pillow
 from PIL import ImageOps
 
 from data.images import decode_image, read_image
+from data.transfer import within
 from detector.inference.detections import Detections
 from detector.inference.predictor import Predictor
 from detector.inference.thresholds import Thresholds
@@ -121,14 +122,14 @@ def _download(url: str) -> bytes:
     """The whole picture within the time, however slowly a server drips."""
     content, deadline = bytearray(), time.monotonic() + URL_TIMEOUT_S
     try:
-        with urllib.request.urlopen(url, timeout=URL_TIMEOUT_S) as answer:
+        with within(URL_TIMEOUT_S, lambda: urllib.request.urlopen(url, timeout=URL_TIMEOUT_S)) as answer:
             while len(content) <= URL_BYTES and (part := answer.read1(1 << 16)):
                 content += part
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"not there after {URL_TIMEOUT_S:.0f} s")
     except urllib.error.HTTPError as fault:
         raise OSError(f"{url}: the server answers {fault.code} {fault.reason}") from None
-    except (OSError, HTTPException, UnicodeError) as fault:
+    except (OSError, OverflowError, HTTPException, ValueError) as fault:
         raise OSError(f"{url}: cannot be fetched ({getattr(fault, 'reason', None) or fault})") from None
     if len(content) > URL_BYTES:
         raise OSError(f"{url}: more than {URL_BYTES // 10**6} MB; no picture is so large")

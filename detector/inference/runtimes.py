@@ -73,8 +73,8 @@ class OnnxBackend(ExportedBackend):
     """ONNX Runtime's CPU provider. It computes in what the file holds, so `precision` can only agree with that."""
 
     def __init__(self, path: Path, precision: str, threads: int) -> None:
-        onnxruntime = require("onnxruntime", path)
         check_seal(path)
+        onnxruntime = require("onnxruntime", path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -106,11 +106,11 @@ class OpenVinoBackend(ExportedBackend):
     """OpenVINO's CPU plugin. Left alone it takes bf16 wherever the CPU can; here the precision is always said."""
 
     def __init__(self, path: Path, precision: str, threads: int) -> None:
-        openvino = require("openvino", path)
         weights = path.with_suffix(".bin")
         if not weights.is_file():
             raise WeightsError(f"{path}: its weights {weights.name} are missing; both files belong together")
         check_seal(path)
+        openvino = require("openvino", path)
         core = openvino.Core()
         try:
             model = core.read_model(path)

@@ -22,8 +22,10 @@ from pycocotools.coco import COCO
 
 from data.formats.kitti import read_labels
 from detector import Detection, Detections, Detector
+from detector.api import detector as face
 from detector.inference.drawing import draw
 from detector.inference.predictor import Predictor
+from tests.faults.servers import drip, headers, serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -219,3 +221,16 @@ def test_the_page_runs(weights: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert Path("found.jpg").stat().st_size and Path("found.png").stat().st_size
     assert [words[:2] for words in seen if words[0] in (0, 5)] == [(0, 0.0), (5, 0.5)]  # frames of the video
     assert CLASSES in [words[0] for words in seen]
+
+
+def test_a_url_whose_header_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face, "URL_TIMEOUT_S", 0.3)
+    endless = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000
+    with serving(lambda client: drip(client, endless)) as url, pytest.raises(OSError, match="cannot be fetched"):
+        face.to_rgb(url)
+
+
+def test_a_url_that_leads_on_with_a_length_that_is_none_is_told() -> None:
+    answer = headers("HTTP/1.1 302 Found", "Location: /b.jpg", f"Content-Length: {'9' * 30}")
+    with serving(lambda client: client.sendall(answer)) as url, pytest.raises(OSError, match="cannot be fetched"):
+        face.to_rgb(url)

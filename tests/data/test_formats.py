@@ -276,7 +276,7 @@ def test_bdd100k_is_read(tmp_path: Path) -> None:
     labels[0]["box2d"] = {"x1": 1}
     path.write_text(json.dumps([{"name": "0000f77c.jpg", "labels": labels}]))
     source.frames("train")
-    with pytest.raises(DatasetError, match=r"det_train\.json: label 1: box2d is"):
+    with pytest.raises(DatasetError, match=r"det_train\.json: label '1': box2d is"):
         fresh = open_source(tmp_path)
         fresh.annotations(fresh.frames("train")[0])
 

@@ -1,4 +1,4 @@
-"""Data sets of other makers, damaged: data.yaml and its lists, COCO's and BDD100K's JSON, odd names in KITTI's labels."""
+"""Data sets, damaged: data.yaml and its lists, COCO's and BDD100K's JSON, odd names in KITTI's labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from data.formats import open_source
 from tests.faults.damage import damage, outcome
 
 ODD: tuple[Any, ...] = (
-    *(None, True, 7, -1.5, 1e308, float("nan"), float("inf"), 10**30, "", "x", "../../x", "/etc/passwd", "\0", "\x1b[31m"),
-    *("a\nb", "\udcff", "x" * 5000, [], [[1]], {}, {"a": 1}, [None] * 4, [1, 2, 3, 4], ["x"], "/dev/zero", "."),
+    *(None, True, 7, -1.5, 1e308, float("nan"), float("inf"), 10**30, "", "x", "../../x", "/etc/passwd"),
+    *("\0", "\x1b[31m", "a\nb", "\udcff", "x" * 5000, [], [[1]], {}, {"a": 1}, [None] * 4, [1, 2, 3, 4], ["x"]),
+    *("/dev/zero", "."),
 )  # fmt: skip
 YAML = (
     *("2001-99-99", "!!float x", "&a [*a]", "{0: car, 2: bus}", "[car, car]", "[[car]]", "[null]", "{? [1] : 2}"),

@@ -192,11 +192,15 @@ def huge_size(content: dict) -> None:
     content["config"]["phases"][-1]["size"] = 32 * 10**6
 
 
+def not_a_number(content: dict) -> None:
+    content["model"]["backbone.conv1.weight"][0] = float("nan")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         *(key_dropped, shape_changed, more_classes, names_with_paths),
-        *(model_of_numbers, classes_of_letters, data_of_one_word, huge_size),
+        *(model_of_numbers, classes_of_letters, data_of_one_word, huge_size, not_a_number),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_told(
@@ -206,6 +210,13 @@ def test_a_checkpoint_that_does_not_fit_is_told(
     damage(content)
     torch.save(content, tmp_path / "bad.pt")
     assert "bad.pt" in told((CheckpointError, ValueError), lambda: load_trained(tmp_path / "bad.pt").build())
+
+
+@pytest.mark.parametrize("content", [b"", b"hi\n", bytes(5000)])
+def test_what_is_no_weight_file_is_told_in_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.pt").write_bytes(content)
+    said = told(CheckpointError, lambda: load_trained(tmp_path / "odd.pt"))
+    assert "odd.pt: not a PyTorch weight file" in said and "no such file)" in said
 
 
 def test_a_list_where_weights_belong_is_told() -> None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
-import threading
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,45 +12,13 @@ import pytest
 from data import transfer
 from data.download import Archive, download
 from data.transfer import DownloadError, fetch
-
-Answer = Callable[[socket.socket], None]
-
-
-@contextmanager
-def serving(answer: Answer) -> Iterator[str]:
-    """The URL of a server that gives every request this answer, byte by byte as it likes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def work() -> None:
-            while True:
-                try:
-                    client, _ = server.accept()
-                except OSError:
-                    return
-                threading.Thread(target=one, args=(client,), daemon=True).start()
-
-        def one(client: socket.socket) -> None:
-            with client:
-                try:
-                    client.recv(65536)
-                    answer(client)
-                except OSError:
-                    pass  # it has gone away, as it should
-
-        threading.Thread(target=work, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/labels.zip"
+from tests.faults.servers import IMPATIENT, drip, headers, serving
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(transfer, "LONGEST_PAUSE", 0.002)
-    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
-    monkeypatch.setattr(transfer, "TRIES", 2)
-
-
-def headers(*lines: str) -> bytes:
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    for name, value in IMPATIENT.items():
+        monkeypatch.setattr(transfer, name, value)
 
 
 @pytest.mark.parametrize(
@@ -77,12 +41,6 @@ def test_an_answer_that_makes_no_sense_is_one_line(tmp_path: Path, lines: tuple[
         fetch(url, tmp_path / "labels.zip")
     assert (said in str(caught.value) and url in str(caught.value)) or str(tmp_path) in str(caught.value)
     assert not (tmp_path / "labels.zip").exists()
-
-
-def drip(client: socket.socket, content: bytes) -> None:
-    for k in range(len(content)):
-        client.sendall(content[k : k + 1])
-        time.sleep(0.05)
 
 
 def test_a_byte_now_and_then_is_a_broken_line(tmp_path: Path) -> None:

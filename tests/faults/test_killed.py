@@ -1,4 +1,4 @@
-"""A training that is killed again and again, at any moment, ends with the bits of one that nobody disturbed."""
+"""Trainings and comparisons that are killed again and again, at any moment, end as those that nobody disturbed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,37 @@ import torch
 
 from tests.training.test_task import Regress, config
 from training.checkpoint import load_checkpoint
+from training.compare import compare
+from training.compare_table import Judge
 from training.run import train_in
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FILES = {"best.pt", "last.pt", "config.yaml", "metrics.csv", "losses.png", "validation.png", "lr.png", "tensorboard"}
 
 
-def start(folder: Path) -> int:
-    """The run of this folder in a process of its own, which saves at every step; returns its id."""
+class Brightest(Judge):
+    """Compares brightness regressors, and measures nothing."""
+
+    task, against_fps = Regress, "score_against_fps"
+
+    def is_metric(self, column):
+        return column == "guess"
+
+    def scores(self, metrics):
+        return {"guess": [100 * value for value in metrics["guess"]]}
+
+    def cost(self, config, checkpoint):
+        return 1, 1
+
+    def runner(self, checkpoint):
+        return lambda: None
+
+    def caption(self, config):
+        return "greys"
+
+
+def start(work: Callable[[], int]) -> int:
+    """Work in a process of its own, which ends with its status; returns the process's id."""
     process = os.fork()
     if process:
         return process
@@ -29,18 +53,23 @@ def start(folder: Path) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        status = 128 if train_in(folder, Regress(config(folder.parent, "train.save_minutes=0"))) else 0
+        status = work()
     except KeyboardInterrupt:  # before the loop listens to signals, or after it
         status = 130
     finally:
         os._exit(status)
 
 
+def run_of(folder: Path) -> int:
+    """A run that saves at every step."""
+    return 128 if train_in(folder, Regress(config(folder.parent, "train.save_minutes=0"))) else 0
+
+
 def kill_and_resume(folder: Path, signals: int, rng: random.Random) -> None:
     """Sends that many signals to runs of folder/0, folder/1, ..., each until it is done."""
     run = sent = 0
     while True:
-        process = start(folder / str(run))
+        process = start(lambda: run_of(folder / str(run)))  # noqa: B023 - it runs before `run` changes
         if sent < signals:
             time.sleep(rng.uniform(0.05, 1.5))
             os.kill(process, rng.choice(SIGNALS))
@@ -62,6 +91,50 @@ def kill_and_resume(folder: Path, signals: int, rng: random.Random) -> None:
         names = {path.name for path in (folder / str(number)).iterdir()}
         assert {"last.pt", "best.pt", "metrics.csv"} <= names
         assert names <= FILES, "parts of killed runs are left"  # killed after its last save, a run lacks some pictures
+
+
+def kill_and_compare(folder: Path, signals: int, rng: random.Random) -> None:
+    """That many signals to a comparison of two variants, and what is trained by then stays as it is."""
+    (folder / "recipe.yaml").write_text("phases: [{size: 32, epochs: 4, batch_size: 4}]\n")
+    variants = "".join(f"  v{k}: {{optimizer: {{lr: 0.0{k + 1}}}}}\n" for k in range(2))
+    (folder / "all.yaml").write_text(f"name: all\nrecipe: recipe.yaml\nbaseline: v0\nrounds: 1\nvariants:\n{variants}")
+    words = ["train.precision=fp32", "train.threads=1", "train.save_minutes=0"]
+
+    def all_of(runs: str) -> int:
+        return compare({"brightness": Brightest()}, folder / "all.yaml", [*words, f"train.runs={folder / runs}"])
+
+    trained: dict[Path, bytes] = {}
+    status = 1
+    while status:
+        process = start(lambda: all_of("killed"))
+        if signals:
+            time.sleep(rng.uniform(0.05, 1.5))
+            os.kill(process, rng.choice(SIGNALS))
+            signals -= 1
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        assert status in (0, 128 + signal.SIGTERM, 130, -signal.SIGKILL)
+        for last in sorted((folder / "killed").glob("all/*/last.pt")):
+            checkpoint = load_checkpoint(last)  # whole at any moment
+            if checkpoint.training["progress"]["epoch"] == 4:
+                assert trained.setdefault(last, last.read_bytes()) == last.read_bytes(), f"{last} was trained again"
+    assert all_of("whole") == 0
+    for last in sorted((folder / "whole").glob("all/*/last.pt")):
+        expected = load_checkpoint(last).model
+        found = load_checkpoint(folder / "killed" / last.relative_to(folder / "whole")).model
+        assert all(torch.equal(value, found[name]) for name, value in expected.items()), last
+    for runs in ("killed", "whole"):
+        table = (folder / runs / "all/table.md").read_text()
+        assert all(f"\n| v{k} | " in table for k in range(2))
+    assert not list((folder / "killed").rglob(".*")), "parts of killed runs are left"
+
+
+def test_a_comparison_and_two_signals(tmp_path: Path) -> None:
+    kill_and_compare(tmp_path, 2, random.Random(0))
+
+
+@pytest.mark.slow
+def test_a_comparison_and_thirty_signals(tmp_path: Path) -> None:
+    kill_and_compare(tmp_path, 30, random.Random(1))
 
 
 def test_five_signals(tmp_path: Path) -> None:

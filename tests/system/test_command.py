@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 import pytest
@@ -76,3 +77,10 @@ def test_a_message_is_never_long(capsys: pytest.CaptureFixture) -> None:
     failing(ValueError("first " + "x" * 10**6 + " last"))
     said = capsys.readouterr().err
     assert len(said) < LONGEST + 20 and said.startswith("error: first xx") and said.endswith("xx last\n")
+
+
+def test_a_warning_names_a_file_as_a_message_does(capsys: pytest.CaptureFixture) -> None:
+    handler = logging.lastResort
+    assert handler is not None
+    exit_status(lambda: handler.emit(logging.makeLogRecord({"msg": "%s: odd", "args": ("a\x1b[31m.png",)})))
+    assert capsys.readouterr().err == "a\\x1b[31m.png: odd\n"

@@ -133,6 +133,41 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_a_playable_video(tmp_path, s
     assert json.loads((tmp_path / "out/summary.json").read_text())["interrupted"] is True
 
 
+def test_a_tracked_run_that_is_killed_leaves_whole_files_and_the_same_command_does_it_all(tmp_path):
+    arguments = [make_video(tmp_path / "clip.mp4", frames=60), "--track", "--save", "video,kitti,json,csv,coco,mot"]
+    process = start(*arguments, "--output", "out", cwd=tmp_path, seconds=0.05)
+    written, out = tmp_path / "out/detections.jsonl", tmp_path / "out"
+    deadline = time.monotonic() + 60
+    while not (written.exists() and written.read_text().count("\n") >= 10) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    labels = [name for name in there if name.startswith("kitti/clip/0")]
+    hidden = {name for name in there if Path(name).name.startswith(".")}
+    assert there - hidden == {"detections.jsonl", "detections.csv", *labels}  # the others are not there before they end
+    assert len(lines(written)) >= 10 and all(read_labels(out / name) for name in labels)
+
+    assert detect(*arguments, "--output", "out", cwd=tmp_path)[0] == 0
+    assert len(lines(written)) == 60 and len(decode(out / "video/clip.mp4")[0]) == 60
+    assert len(json.loads((out / "coco.json").read_text())) == 60
+    assert len((out / "mot/clip.txt").read_text().splitlines()) == 59  # an object has an id from its second frame on
+    assert not list(out.rglob(".*")), "parts of the killed run are left"
+
+
+def test_a_name_that_is_no_text_is_a_source_like_others(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    cv2.imwrite(str(tmp_path / "a.png"), picture()[..., ::-1])
+    (tmp_path / "a.png").rename(tmp_path / f"{name}.png")
+    make_video(tmp_path / "b.mp4", frames=3).rename(tmp_path / f"{name}.mp4")
+    saves = "image,video,kitti,json,csv,coco,mot"
+    code, _, err = detect(f"{name}.png", f"{name}.mp4", "--track", "--save", saves, "--output", "out", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert {entry["image_id"] for entry in json.loads((tmp_path / "out/coco.json").read_text())} >= {"caf\\udce9"}
+    (video,) = (tmp_path / "out/video").iterdir()
+    assert len(decode(video)[0]) == 3
+
+
 def test_a_stream_that_goes_away_is_given_up_with_status_1_and_its_video_so_far_plays(tmp_path):
     with serve([jpegs(15), jpegs(5, then_hang=True), None]) as url:
         code, out, err = detect(url, "--timeout", "2", "--output", "out", cwd=tmp_path)
