@@ -22,6 +22,7 @@ from data.formats.boxes import are_numbers, exact
 from data.formats.classes import unique_names
 from data.formats.kitti import DONT_CARE
 from data.formats.listed import ListedSource, Listing, Picture, frame_of, read_json
+from data.images import LONGEST_SIDE
 from data.masks import Rle
 from system.files import write_text
 
@@ -217,5 +218,5 @@ def _picture(image: Mapping[str, Any], where: str) -> Picture:
     if not isinstance(file, str):
         raise DatasetError(f"{where} has no file_name; name its file")
     height, width = size
-    known = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
+    known = isinstance(height, int) and isinstance(width, int) and min(size) > 0 and max(size) <= LONGEST_SIDE
     return Picture(file.replace("\\", "/"), (height, width) if known else None, [])  # type: ignore[arg-type]
