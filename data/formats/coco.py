@@ -217,6 +217,5 @@ def _picture(image: Mapping[str, Any], where: str) -> Picture:
     file, size = image.get("file_name"), (image.get("height"), image.get("width"))
     if not isinstance(file, str):
         raise DatasetError(f"{where} has no file_name; name its file")
-    height, width = size
-    known = isinstance(height, int) and isinstance(width, int) and min(size) > 0 and max(size) <= LONGEST_SIDE
-    return Picture(file.replace("\\", "/"), (height, width) if known else None, [])  # type: ignore[arg-type]
+    known = all(isinstance(side, int) and 0 < side <= LONGEST_SIDE for side in size)
+    return Picture(file.replace("\\", "/"), size if known else None, [])  # type: ignore[arg-type]
