@@ -6,11 +6,13 @@ Everything that this project reads is damaged at random, servers lie, processes 
 from __future__ import annotations
 
 import argparse
+import io
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from system.command import count, fraction
@@ -44,7 +46,7 @@ def read(readers: Sequence[str], tries: int, seed: int) -> list[str]:
 def killed(work: Callable[[Path, int, random.Random], None], signals: int, seed: int) -> list[str]:
     folder = Path(tempfile.mkdtemp(prefix="attack-killed-"))
     try:
-        with quiet():
+        with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             work(folder, signals, random.Random(seed))
     except AssertionError as fault:
         return [f"{folder}: {fault}"]

@@ -50,7 +50,8 @@ def start(work: Callable[[], int]) -> int:
         return process
     status = 1
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        for said in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), said)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         status = work()
