@@ -279,7 +279,7 @@ def test_training_without_targets_and_masks_where_they_are_needed_are_told():
 
 def test_two_stages_are_not_exported_and_say_what_is(tmp_path):
     card = Card(("a", "b", "c"), SIZE, "letterbox", "fp32")
-    with pytest.raises(ValueError, match=r"network\.kind=retinanet or yolov3 can be exported"):
+    with pytest.raises(ValueError, match=r"train network\.kind=retinanet or yolov3, which can"):
         write_onnx(ImagesToBoxes(small("faster_rcnn")), card, None, tmp_path / "x.onnx")
 
 
