@@ -53,6 +53,7 @@ def test_the_table_in_the_documentation_is_what_the_command_prints(capsys):
     assert main([]) == 0
     begins = ("| resnet", "| ResNet", "| +")
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(begins)]
-    documentation = (Path(__file__).resolve().parents[2] / "docs" / "network.md").read_text()
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    documentation = (docs / "network.md").read_text() + (docs / "two-stage.md").read_text()
     assert len(rows) == 15 + 6
     assert all(row in documentation for row in rows)
