@@ -123,7 +123,7 @@ class FasterRCNN(PyramidDetector):
     def decode(self, outputs: Judged) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"{type(self).__name__} cannot be exported: how many proposals it judges differs from image to image; "
-            "evaluate.py and detect.py run its .pt as it is, and network.kind=retinanet or yolov3 can be exported"
+            "its .pt runs as it is, and network.kind=retinanet or yolov3 can be exported"
         )
 
     def layers(self, images: Tensor) -> Tensor:
