@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from backbones.resnet import AttentionResNet
 from classifier.network import Classifier
 from classifier.trained import Trained as TrainedClassifier
-from classifier.trained import load_trained as load_classifier
+from classifier.trained import trained_of as classifier_of
 from data.classification import judged
 from data.resize import Geometry, fit, resize
 from detector.inference.cores import thread_count
 from detector.inference.decode import to_detections
 from detector.inference.trained import Trained as TrainedDetector
-from detector.inference.trained import load_trained as load_detector
+from detector.inference.trained import load_trained
+from detector.inference.trained import trained_of as detector_of
 from detector.inference.weights import SHIPPED
 from detector.network.yolov3.boxes import flatten_maps
 from detector.network.yolov3.network import YOLOv3
@@ -220,8 +221,11 @@ def open_subjects(paths: Sequence[Path], device: str) -> list[Subject]:
 
 
 def open_subject(path: Path, name: str, device: str) -> Subject:
-    is_classifier = str(path) not in SHIPPED and load_checkpoint(path).task == "classification"
-    return subject_of(load_classifier(path) if is_classifier else load_detector(path), name, device)
+    if str(path) in SHIPPED:
+        return DetectorSubject(load_trained(path), name, device)
+    checkpoint = load_checkpoint(path)
+    is_classifier = checkpoint.task == "classification"
+    return subject_of(classifier_of(checkpoint, path) if is_classifier else detector_of(checkpoint, path), name, device)
 
 
 def subject_of(trained: Trained, name: str, device: str) -> Subject:
