@@ -24,7 +24,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 class Backend(Protocol):
     """A network, and what it was trained for: class names, resize policy and input size (height, width).
 
-    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs.
+    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs; lanes: how many calls of
+    `run` may go on at once, each from a thread of its own.
     """
 
     classes: tuple[str, ...]
@@ -32,6 +33,7 @@ class Backend(Protocol):
     size: tuple[int, int]
     device_type: str
     precision: str
+    lanes: int
 
     def run(self, images: NDArray[np.uint8]) -> Any:
         """images [B, H, W, 3] RGB -> whatever `finish` understands."""
@@ -42,10 +44,11 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(weights: str | Path, device: str, precision: str, threads: int | None) -> Backend:
+def open_backend(weights: str | Path, device: str, precision: str, threads: int | None, apart: bool = False) -> Backend:
     """Loads the weights on the runtime that their suffix names: .pt PyTorch, .onnx ONNX Runtime, .xml OpenVINO.
 
     precision "auto": an exported file as it is, a .pt in what is fastest here. threads: CPU threads, else all cores.
+    apart: each thread takes images of its own, where the runtime can. More images a second, each of them later.
     """
     path = Path(weights)
     if precision not in PRECISIONS:
@@ -65,4 +68,5 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
     from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
 
     runtime = OnnxBackend if path.suffix == ".onnx" else OpenVinoBackend
-    return runtime(path, precision, thread_count(threads))
+    count = thread_count(threads)
+    return runtime(path, precision, count, lanes=count if apart else 1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +103,22 @@ def test_openvino_is_told_precision_and_threads(exported, kind, wanted, hint, pr
     if precision == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bf16")
     backend = OpenVinoBackend(exported[kind], wanted, 1)
-    compiled = backend._request.get_compiled_model()
-    assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == hint
-    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    told = backend._compiled.get_property
+    assert told("INFERENCE_PRECISION_HINT").get_type_name() == hint
+    assert told("INFERENCE_NUM_THREADS") == told("NUM_STREAMS") == 1
     assert backend.precision == precision
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_threads_apart_find_at_once_and_to_the_last_digit_what_all_find_together(exported, inputs, kind):
+    together = open_backend(exported[kind], "auto", "auto", 2)
+    apart = open_backend(exported[kind], "auto", "auto", 2, apart=True)
+    assert (together.lanes, apart.lanes) == (1, 2)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(apart.run, inputs[:6]))
+    for ours, image in zip(found, inputs, strict=False):
+        for output, expected in zip(ours, together.run(image), strict=True):
+            np.testing.assert_array_equal(output, expected)
 
 
 def test_exported_files_run_without_torch(exported):
