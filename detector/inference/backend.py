@@ -18,6 +18,7 @@ from detector.inference.detections import Detections
 from detector.inference.thresholds import Threshold
 from detector.inference.weights import SHIPPED, WeightsError, is_checkpoint
 
+ONNX_GPUS = ("cuda", "tensorrt")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
@@ -61,12 +62,18 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
         from detector.inference.trained import load_trained
 
         return open_trained(load_trained(path), device, precision, threads)
-    if device not in ("auto", "cpu"):
-        raise WeightsError(f"{path}: exported files run on the CPU, not on {device!r}; give the .pt for a GPU")
+    on_gpu = path.suffix == ".onnx" and device.partition(":")[0] in ONNX_GPUS
+    if device not in ("auto", "cpu") and not on_gpu:
+        raise WeightsError(
+            f"{path}: does not run on {device!r}: OpenVINO's files run on the CPU, an .onnx also on cuda or tensorrt; "
+            "or give the .pt for a GPU"
+        )
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; make it with: python -m detector.export W.pt --to onnx|openvino")
     from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
 
-    runtime = OnnxBackend if path.suffix == ".onnx" else OpenVinoBackend
     count = thread_count(threads)
-    return runtime(path, precision, count, lanes=count if apart else 1)
+    lanes = count if apart and not on_gpu else 1
+    if path.suffix == ".onnx":
+        return OnnxBackend(path, precision, count, lanes, device if on_gpu else "cpu")
+    return OpenVinoBackend(path, precision, count, lanes)

@@ -72,9 +72,12 @@ class ExportedBackend(ABC):
 
 
 class OnnxBackend(ExportedBackend):
-    """ONNX Runtime's CPU provider. It computes in what the file holds, so `precision` can only agree with that."""
+    """ONNX Runtime. It computes in what the file holds, so `precision` can only agree with that.
 
-    def __init__(self, path: Path, precision: str, threads: int, lanes: int = 1) -> None:
+    device: cpu, cuda or tensorrt, the last two with a number where there are several GPUs.
+    """
+
+    def __init__(self, path: Path, precision: str, threads: int, lanes: int = 1, device: str = "cpu") -> None:
         check_seal(path)
         onnxruntime = require("onnxruntime", path)
         options = onnxruntime.SessionOptions()
@@ -82,10 +85,15 @@ class OnnxBackend(ExportedBackend):
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
+        providers = _providers(path, device, onnxruntime.get_available_providers())
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as fault:  # the runtime's own exceptions share no base class
             raise WeightsError(f"{path}: not an ONNX model that ONNX Runtime can load ({_first_line(fault)})") from None
+        if device != "cpu":
+            self.device_type = "cuda"
+            if self._session.get_providers()[0] != providers[0][0]:  # it goes on with the next that works
+                raise WeightsError(f"{path}: ONNX Runtime cannot use {device}; are its driver and CUDA there?")
         try:
             properties = self._session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as fault:
@@ -148,6 +156,21 @@ class OpenVinoBackend(ExportedBackend):
         finally:
             self._free.put(request)
         return outputs["boxes"], outputs["scores"]
+
+
+def _providers(path: Path, device: str, available: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """ONNX Runtime's names for a device, with what takes over the layers that it does not know behind it."""
+    kind, _, number = device.partition(":")
+    wanted = {
+        "cpu": ["CPUExecutionProvider"],
+        "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+    }[kind]
+    if wanted[0] not in available:
+        mend = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        raise WeightsError(f"{path}: this ONNX Runtime was built without {kind}; {mend}")
+    number = number or "0"
+    return [(name, {} if name.startswith("CPU") else {"device_id": number}) for name in wanted]
 
 
 def require(package: str, path: Path) -> Any:

@@ -18,6 +18,7 @@ from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
 from detector.inference.runtimes import OpenVinoBackend
 from detector.inference.trained import load_trained
+from detector.inference.weights import WeightsError
 
 EXACT = ("onnx", "openvino")
 ROUNDED = ("onnx-fp16", "openvino-bf16", "onnx-int8", "openvino-int8")
@@ -119,6 +120,46 @@ def test_threads_apart_find_at_once_and_to_the_last_digit_what_all_find_together
     for ours, image in zip(found, inputs, strict=False):
         for output, expected in zip(ours, together.run(image), strict=True):
             np.testing.assert_array_equal(output, expected)
+
+
+@pytest.mark.parametrize(
+    ("device", "providers", "number"),
+    [("cuda", ["CUDA", "CPU"], "0"), ("cuda:1", ["CUDA", "CPU"], "1"), ("tensorrt", ["Tensorrt", "CUDA", "CPU"], "0")],
+)
+def test_an_onnx_file_goes_to_the_gpu_that_is_named(exported, monkeypatch, device, providers, number):
+    """What ONNX Runtime is asked for, as there may be no GPU here: the file itself is opened on the CPU."""
+    import onnxruntime
+
+    names = [f"{provider}ExecutionProvider" for provider in providers]
+    real, asked = onnxruntime.InferenceSession, []
+
+    def session(path, options, providers):
+        asked.extend(providers)
+        opened = real(path, options, providers=["CPUExecutionProvider"])
+        opened.get_providers = lambda: names
+        return opened
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    backend = open_backend(exported["onnx"], device, "auto", 2, apart=True)
+    assert asked == [(name, {} if name.startswith("CPU") else {"device_id": number}) for name in names]
+    assert (backend.device_type, backend.lanes) == ("cuda", 1)
+
+
+def test_a_gpu_that_onnx_runtime_cannot_use_is_told(exported, monkeypatch):
+    import onnxruntime
+
+    with pytest.raises(WeightsError, match="built without tensorrt"):
+        open_backend(exported["onnx"], "tensorrt", "auto", 1)
+    names, real = ["CUDAExecutionProvider", "CPUExecutionProvider"], onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, providers: real(path, options, providers=["CPUExecutionProvider"]),
+    )
+    with pytest.raises(WeightsError, match="cannot use this GPU"):
+        open_backend(exported["onnx"], "cuda", "auto", 1)
 
 
 def test_exported_files_run_without_torch(exported):
