@@ -3,7 +3,8 @@
     readers (one for all files, one a live source) -> frames -> infer -> results -> draw and write (caller's thread)
 
 Where the detector has several lanes, as many batches are inferred at once; what waits in the results is the promise of
-each, in the order of the frames. Wall time comes close to that of the slowest stage, memory does not grow with the length of a video, and order is kept.
+each, in the order of the frames. Wall time comes close to that of the slowest stage, memory does not grow with the
+length of a video, and order is kept.
 Writing stays in the caller's thread because windows and Ctrl-C belong to the main one.
 """
 

@@ -158,7 +158,7 @@ def test_a_gpu_that_onnx_runtime_cannot_use_is_told(exported, monkeypatch):
         "InferenceSession",
         lambda path, options, providers: real(path, options, providers=["CPUExecutionProvider"]),
     )
-    with pytest.raises(WeightsError, match="cannot use this GPU"):
+    with pytest.raises(WeightsError, match="cannot use cuda"):
         open_backend(exported["onnx"], "cuda", "auto", 1)
 
 
