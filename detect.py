@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--iou", type=fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
     add("--classes", type=names, default=(), metavar="NAME,..", help="find only these (default: all that W knows)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; .onnx also tensorrt (default: %(default)s)")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="processor threads of the network (default: all cores)")
     add("--batch", type=int, metavar="N", help=f"images a network call (default: {GPU_BATCH} on a GPU, else 1)")
