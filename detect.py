@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--iou", type=fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
     add("--classes", type=names, default=(), metavar="NAME,..", help="find only these (default: all that W knows)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; .onnx also tensorrt (default: %(default)s)")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="processor threads of the network (default: all cores)")
     add("--batch", type=int, metavar="N", help=f"images a network call (default: {GPU_BATCH} on a GPU, else 1)")
@@ -94,8 +94,10 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _load(args: argparse.Namespace) -> tuple[Detector, int]:
-    """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
+def _load(args: argparse.Namespace, live: bool) -> tuple[Detector, int]:
+    """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once.
+    What is live wants each answer soon, files want many.
+    """
     from detector.inference.predictor import Predictor
 
     weights = args.weights
@@ -104,7 +106,7 @@ def _load(args: argparse.Namespace) -> tuple[Detector, int]:
         weights = Path(name)
         print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
     limits = replace(args.conf, only=args.classes)
-    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads)
+    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads, apart=not live)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 
@@ -119,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    return exit_status(lambda: run(_options(args), lambda: _load(args), stop))
+    return exit_status(lambda: run(_options(args), lambda live: _load(args, live), stop))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
     network.add_argument("--iou", type=fraction, default=OVERLAP, help="suppression overlap (default: %(default)s)")
     network.add_argument("--batch", type=count, metavar="N", help="images at once (default: 8, a classifier 128)")
-    network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    network.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; .onnx also tensorrt (default: %(default)s)"
+    )
     network.add_argument("--precision", choices=PRECISIONS, default="auto", help="arithmetic (default: %(default)s)")
     network.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: all cores)")
     results = parser.add_argument_group("results that are there already")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import statistics
@@ -27,6 +26,7 @@ from typing import Any
 import torch
 
 from backbones.counting import count_macs
+from benchmarks.peers import Peer
 from data.formats.kitti import class_set
 from detector.config import Config
 from detector.export.agreement import sample_images
@@ -185,28 +185,10 @@ def _ultralytics(
     if python is None:
         print("Ultralytics: not measured; pip install it in an environment of its own, then --ultralytics-python PATH")
         return []
-    script = str(ROOT / "benchmarks/ultralytics_worker.py")
-    worker = stack.enter_context(
-        subprocess.Popen(
-            [str(python), script, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=folder,
-        )
-    )
-    stack.callback(worker.kill)
+    peer = stack.enter_context(Peer(python, threads, folder))
 
     def ask(**request: object) -> dict[str, Any]:
-        assert worker.stdin and worker.stdout
-        try:
-            worker.stdin.write(json.dumps({"size": size, **request}) + "\n")
-            worker.stdin.flush()
-            answer = worker.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        return json.loads(answer) if answer else {"error": f"{python} ended; does it have ultralytics?"}
+        return peer.ask(size=size, **request)
 
     group, rows = f"Ultralytics {size[1]}x{size[0]}", []
     onnx = folder / "ultralytics.onnx"

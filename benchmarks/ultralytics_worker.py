@@ -1,8 +1,14 @@
-"""Runs Ultralytics' networks for benchmarks/inference.py, in the Python environment that has them.
+"""Runs Ultralytics' networks for the benchmarks, in the Python environment that has them.
 
 A process of its own, because its packages and its licence (AGPL) stay outside. It reads one JSON request a line and
-answers each with one line: {"model": NAME, "size": [h, w], "runs": N} -> {"seconds": [...]}, or with "onnx": PATH
-instead of "runs" -> writes the network there. An answer with "error" says what went wrong.
+answers each with one line. All have "model": NAME and "size": [h, w], and one of
+
+    "runs": N                                  -> {"seconds": [...]}: the network alone on one image
+    "onnx": PATH                               -> {}: the network is written there
+    "int8": DATA.yaml                          -> {"path": ...}: its own export to OpenVINO, which later is a "model"
+    "clip": PATH, "save": BOOL, "frames": N    -> {"seconds": S, "frames": N}: its own predict loop over a video
+
+An answer with "error" says what went wrong.
 """
 
 from __future__ import annotations
@@ -22,17 +28,37 @@ def main() -> None:
         from ultralytics import YOLO
 
         torch.set_num_threads(threads)
+        models: dict[str, Any] = {}
         networks: dict[str, Any] = {}
         for line in sys.stdin:
             request = json.loads(line)
             try:
                 name = request["model"]
-                if name not in networks:
-                    networks[name] = YOLO(name).model.eval().fuse()  # as its own predict does
-                answer = _answer(torch, networks[name], request)
+                if name not in models:
+                    models[name] = YOLO(name, task="detect")
+                if "int8" in request:
+                    size, data = request["size"], request["int8"]
+                    path = YOLO(name).export(format="openvino", int8=True, imgsz=size, data=data, verbose=False)
+                    answer = {"path": str(path)}
+                elif "clip" in request:
+                    answer = _predict(models[name], request)
+                else:
+                    if name not in networks:
+                        networks[name] = YOLO(name).model.eval().fuse()  # as its own predict does
+                    answer = _answer(torch, networks[name], request)
             except Exception as fault:
                 answer = {"error": f"{type(fault).__name__}: {fault}"[:200]}
             print(json.dumps(answer), file=answers, flush=True)
+
+
+def _predict(model: Any, request: dict[str, Any]) -> dict[str, Any]:
+    started, frames = time.perf_counter(), 0
+    options = {"imgsz": request["size"], "save": request["save"], "project": "runs", "name": "video"}
+    for _ in model.predict(request["clip"], stream=True, verbose=False, device="cpu", exist_ok=True, **options):
+        frames += 1
+        if frames == request["frames"]:
+            break
+    return {"seconds": time.perf_counter() - started, "frames": frames}
 
 
 def _answer(torch: Any, network: Any, request: dict[str, Any]) -> dict[str, Any]:

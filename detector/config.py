@@ -17,7 +17,7 @@ class DetectorTrainSettings(TrainSettings):
 
     start: str | None = Field(
         None,
-        description="start from a whole detector: a checkpoint, or the name of a shipped model (kitti, kitti-light)",
+        description="start from a whole detector: a checkpoint, or the name of a shipped model (--weights help)",
     )
     best: Literal["mAP50", "AP", "Car", "Pedestrian", "Cyclist"] = Field(
         "mAP50", description="metric that chooses best.pt: COCO mAP50 or AP, or the moderate AP40 of one class"

@@ -35,7 +35,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--output", type=Path, metavar="PATH", help="the file to write (default: W with another ending)")
     add("--size", type=int, nargs="+", metavar="PX", help="input height and width, or one side (default: W's)")
-    add("--batch", type=int, metavar="N", help="images a call, fixed (default: any number)")
+    add("--batch", type=int, metavar="N", help="images a call, fixed; costs OpenVINO's int8 accuracy (default: any)")
     add("--threads", type=int, metavar="N", help="processor threads (default: all cores)")
     int8 = parser.add_argument_group("int8")
     int8.add_argument("--calibrate", type=Path, metavar="SOURCE", help="data set folder, or a video")

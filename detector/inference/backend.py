@@ -18,13 +18,15 @@ from detector.inference.detections import Detections
 from detector.inference.thresholds import Threshold
 from detector.inference.weights import SHIPPED, WeightsError, is_checkpoint
 
+ONNX_GPUS = ("cuda", "tensorrt")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 class Backend(Protocol):
     """A network, and what it was trained for: class names, resize policy and input size (height, width).
 
-    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs.
+    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs; lanes: how many calls of
+    `run` may go on at once, each from a thread of its own.
     """
 
     classes: tuple[str, ...]
@@ -32,6 +34,7 @@ class Backend(Protocol):
     size: tuple[int, int]
     device_type: str
     precision: str
+    lanes: int
 
     def run(self, images: NDArray[np.uint8]) -> Any:
         """images [B, H, W, 3] RGB -> whatever `finish` understands."""
@@ -42,10 +45,11 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(weights: str | Path, device: str, precision: str, threads: int | None) -> Backend:
+def open_backend(weights: str | Path, device: str, precision: str, threads: int | None, apart: bool = False) -> Backend:
     """Loads the weights on the runtime that their suffix names: .pt PyTorch, .onnx ONNX Runtime, .xml OpenVINO.
 
     precision "auto": an exported file as it is, a .pt in what is fastest here. threads: CPU threads, else all cores.
+    apart: each thread takes images of its own, where the runtime can. More images a second, each of them later.
     """
     path = Path(weights)
     if precision not in PRECISIONS:
@@ -58,11 +62,18 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
         from detector.inference.trained import load_trained
 
         return open_trained(load_trained(path), device, precision, threads)
-    if device not in ("auto", "cpu"):
-        raise WeightsError(f"{path}: exported files run on the CPU, not on {device!r}; give the .pt for a GPU")
+    on_gpu = path.suffix == ".onnx" and device.partition(":")[0] in ONNX_GPUS
+    if device not in ("auto", "cpu") and not on_gpu:
+        raise WeightsError(
+            f"{path}: does not run on {device!r}: OpenVINO's files run on the CPU, an .onnx also on cuda or tensorrt; "
+            "or give the .pt for a GPU"
+        )
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; make it with: python -m detector.export W.pt --to onnx|openvino")
     from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
 
-    runtime = OnnxBackend if path.suffix == ".onnx" else OpenVinoBackend
-    return runtime(path, precision, thread_count(threads))
+    count = thread_count(threads)
+    lanes = count if apart and not on_gpu else 1
+    if path.suffix == ".onnx":
+        return OnnxBackend(path, precision, count, lanes, device if on_gpu else "cpu")
+    return OpenVinoBackend(path, precision, count, lanes)

@@ -54,7 +54,7 @@ def select(
     """The same of an exported graph's outputs: boxes [B, N, 4] xyxy px of its input, scores [B, N, K]."""
     found = []
     for image, geometry in zip(zip(boxes, scores, strict=True), geometries, strict=True):
-        row, label = np.nonzero(image[1] > conf)
+        row, label = np.divmod(np.flatnonzero(image[1] > conf), image[1].shape[1])
         scores = image[1][row, label]
         found.append(to_detections(image[0][row], scores, label, geometry, iou, limit, candidates, average))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,8 @@ Image = NDArray[np.uint8]  # [h, w, 3] RGB
 class Predictor:
     """Resizes, runs and suppresses. Images of one call share a batch; they may differ in size.
 
-    `timings` sums seconds spent in "preprocess", "network" and "postprocess", and counts "images".
+    `timings` sums seconds spent in "preprocess", "network" and "postprocess", and counts "images". `lanes` threads may
+    call `predict` at once.
     """
 
     def __init__(
@@ -33,13 +35,19 @@ class Predictor:
         conf: float | Thresholds = 0.25,
         iou: float = 0.45,
         threads: int | None = None,
+        apart: bool = False,
     ) -> None:
         if isinstance(weights, (str, Path)):
-            weights = open_backend(weights, device, precision, threads)
+            weights = open_backend(weights, device, precision, threads, apart)
         self.backend: Backend = weights
         self.conf = conf.of(weights.classes) if isinstance(conf, Thresholds) else conf
         self.iou = iou
         self.timings = {"preprocess": 0.0, "network": 0.0, "postprocess": 0.0, "images": 0.0}
+        self._lock = threading.Lock()
+
+    @property
+    def lanes(self) -> int:
+        return self.backend.lanes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,9 +75,9 @@ class Predictor:
         ran = time.perf_counter()
         detections = self.backend.finish(outputs, geometries, self.conf, self.iou)
         finished = time.perf_counter()
-        for part, seconds in zip(
-            ("preprocess", "network", "postprocess"), (resized - started, ran - resized, finished - ran), strict=True
-        ):
-            self.timings[part] += seconds
-        self.timings["images"] += len(images)
+        with self._lock:
+            self.timings["preprocess"] += resized - started
+            self.timings["network"] += ran - resized
+            self.timings["postprocess"] += finished - ran
+            self.timings["images"] += len(images)
         return [replace(found, classes=self.classes) for found in detections]

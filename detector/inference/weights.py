@@ -39,6 +39,7 @@ _KITTI = ("kitti.pt", "dad21c4a9a459ab6928f3bc6fa89cdc559bfe89de5f4b52863589b412
 SHIPPED = {
     "kitti": Shipped("accurate: 832 x 256 pixels", (256, 832), *_KITTI),
     "kitti-light": Shipped("fast: the same weights at 512 x 160 pixels, real time on two cores", (160, 512), *_KITTI),
+    "kitti-nano": Shipped("fastest: the same weights at 416 x 128 pixels", (128, 416), *_KITTI),
 }
 
 

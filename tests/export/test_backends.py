@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
 from detector.inference.runtimes import OpenVinoBackend
 from detector.inference.trained import load_trained
+from detector.inference.weights import WeightsError
 
 EXACT = ("onnx", "openvino")
 ROUNDED = ("onnx-fp16", "openvino-bf16", "onnx-int8", "openvino-int8")
@@ -102,10 +104,62 @@ def test_openvino_is_told_precision_and_threads(exported, kind, wanted, hint, pr
     if precision == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bf16")
     backend = OpenVinoBackend(exported[kind], wanted, 1)
-    compiled = backend._request.get_compiled_model()
-    assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == hint
-    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    told = backend._compiled.get_property
+    assert told("INFERENCE_PRECISION_HINT").get_type_name() == hint
+    assert told("INFERENCE_NUM_THREADS") == told("NUM_STREAMS") == 1
     assert backend.precision == precision
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_threads_apart_find_at_once_and_to_the_last_digit_what_all_find_together(exported, inputs, kind):
+    together = open_backend(exported[kind], "auto", "auto", 2)
+    apart = open_backend(exported[kind], "auto", "auto", 2, apart=True)
+    assert (together.lanes, apart.lanes) == (1, 2)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(apart.run, inputs[:6]))
+    for ours, image in zip(found, inputs, strict=False):
+        for output, expected in zip(ours, together.run(image), strict=True):
+            np.testing.assert_array_equal(output, expected)
+
+
+@pytest.mark.parametrize(
+    ("device", "providers", "number"),
+    [("cuda", ["CUDA", "CPU"], "0"), ("cuda:1", ["CUDA", "CPU"], "1"), ("tensorrt", ["Tensorrt", "CUDA", "CPU"], "0")],
+)
+def test_an_onnx_file_goes_to_the_gpu_that_is_named(exported, monkeypatch, device, providers, number):
+    """What ONNX Runtime is asked for, as there may be no GPU here: the file itself is opened on the CPU."""
+    import onnxruntime
+
+    names = [f"{provider}ExecutionProvider" for provider in providers]
+    real, asked = onnxruntime.InferenceSession, []
+
+    def session(path, options, providers):
+        asked.extend(providers)
+        opened = real(path, options, providers=["CPUExecutionProvider"])
+        opened.get_providers = lambda: names
+        return opened
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    backend = open_backend(exported["onnx"], device, "auto", 2, apart=True)
+    assert asked == [(name, {} if name.startswith("CPU") else {"device_id": number}) for name in names]
+    assert (backend.device_type, backend.lanes) == ("cuda", 1)
+
+
+def test_a_gpu_that_onnx_runtime_cannot_use_is_told(exported, monkeypatch):
+    import onnxruntime
+
+    with pytest.raises(WeightsError, match="built without tensorrt"):
+        open_backend(exported["onnx"], "tensorrt", "auto", 1)
+    names, real = ["CUDAExecutionProvider", "CPUExecutionProvider"], onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, providers: real(path, options, providers=["CPUExecutionProvider"]),
+    )
+    with pytest.raises(WeightsError, match="cannot use cuda"):
+        open_backend(exported["onnx"], "cuda", "auto", 1)
 
 
 def test_exported_files_run_without_torch(exported):

@@ -99,7 +99,8 @@ def test_int8_of_a_checkpoint(weights):
 
 
 def test_a_gpu_for_an_exported_file(exported):
-    assert "give the .pt for a GPU" in refused(exported["onnx"], device="cuda")
+    assert "give the .pt for a GPU" in refused(exported["openvino"], device="cuda")
+    assert "built without cuda" in refused(exported["onnx"], device="cuda")
 
 
 def test_no_threads(exported):
