@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from data.resize import fit, resize
 from detector.inference.card import read_card
+from detector.inference.detections import Detections
 from detector.inference.drawing import draw
 from detector.inference.predictor import Predictor
 from detector.inference.runtimes import RT_INFO, require
@@ -96,7 +97,7 @@ def _stages(args: argparse.Namespace, decoded: Sequence[av.VideoFrame], pictures
         "suppress": lambda: [
             predictor.backend.finish(output, [geometry], predictor.conf, predictor.iou) for output in outputs
         ],
-        "draw": lambda: [draw(canvas, one, predictor.classes) for one in found],
+        "draw": lambda: _draw(canvas, found, predictor.classes),
         "RGB to YUV": lambda: [_to_yuv(picture) for picture in pictures],
         "copy into a frame": lambda: [av.VideoFrame.from_ndarray(planes, format="yuv420p") for planes in yuv],
     }
@@ -105,6 +106,11 @@ def _stages(args: argparse.Namespace, decoded: Sequence[av.VideoFrame], pictures
     print(f"{sum(map(len, found)) / len(found):.1f} objects a frame\n\n| stage | ms of one core |\n|---|---|")
     for name, work in stages.items():
         print(f"| {name} | {_spent(work, len(pictures), args.rounds):.2f} |", flush=True)
+
+
+def _draw(canvas: Image, found: Sequence[Detections], classes: Sequence[str]) -> None:
+    for one in found:
+        draw(canvas, one, classes)
 
 
 def _encoders(frames: Sequence[Image], rounds: int) -> None:

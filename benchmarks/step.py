@@ -86,7 +86,7 @@ class Step:
         self.images, self.targets = made_up_batch(args.batch, max(args.size), CPU)
         self.images = self.images[:, :, : args.size[0], : args.size[1]].contiguous(memory_format=torch.channels_last)
         self.optimizer = (
-            make_optimizer(self.network, config.optimizer)
+            make_optimizer(self.network, self.network.backbone, config.optimizer)
             if whole
             else torch.optim.SGD(self.network.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
         )
