@@ -212,11 +212,13 @@ def test_a_checkpoint_that_does_not_fit_is_told(
     assert "bad.pt" in told((CheckpointError, ValueError), lambda: load_trained(tmp_path / "bad.pt").build())
 
 
-@pytest.mark.parametrize("content", [b"", b"hi\n", bytes(5000)])
-def test_what_is_no_weight_file_is_told_in_words(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "no such file)"), (b"hi\n", "no such file)"), (bytes(5000), "legacy .tar format)")]
+)
+def test_what_is_no_weight_file_is_told_in_words(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "odd.pt").write_bytes(content)
     said = told(CheckpointError, lambda: load_trained(tmp_path / "odd.pt"))
-    assert "odd.pt: not a PyTorch weight file" in said and "no such file)" in said
+    assert "odd.pt: not a PyTorch weight file" in said and reason in said
 
 
 def test_a_list_where_weights_belong_is_told() -> None:
