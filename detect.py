@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from detector.inference.backend import PRECISIONS
 from detector.inference.thresholds import Thresholds, thresholds
-from detector.inference.weights import default_weights, weights_argument
+from detector.inference.weights import PRECISIONS, default_weights, weights_argument
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
 from detector.video.session import Options, run

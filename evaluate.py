@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
-from detector.inference.backend import PRECISIONS
-from detector.inference.weights import weights_argument
+from detector.inference.weights import PRECISIONS, weights_argument
 from system.command import Parser, count, door, exit_status, fraction, names
 
 if TYPE_CHECKING:

@@ -16,10 +16,9 @@ from data.resize import Geometry
 from detector.inference.cores import thread_count
 from detector.inference.detections import Detections
 from detector.inference.thresholds import Threshold
-from detector.inference.weights import SHIPPED, WeightsError, is_checkpoint
+from detector.inference.weights import PRECISIONS, SHIPPED, WeightsError, is_checkpoint
 
 ONNX_GPUS = ("cuda", "tensorrt")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 class Backend(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from system.shipped import shipped
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")  # arithmetic that weights may be run in
 PUBLISHED = ".pth"  # the ending of torchvision's files
 FOLDER = shipped("weights")  # README.md there is their card
 
@@ -35,7 +36,7 @@ class Shipped:
         return path
 
 
-_KITTI = ("kitti.pt", "dad21c4a9a459ab6928f3bc6fa89cdc559bfe89de5f4b52863589b41239bff53")
+_KITTI = ("kitti.pt", "de3e142dd8111f53b7eee43f57c80dd15ca04ce90a36e4ef219c3c9751685780")
 SHIPPED = {
     "kitti": Shipped("accurate: 832 x 256 pixels", (256, 832), *_KITTI),
     "kitti-light": Shipped("fast: the same weights at 512 x 160 pixels, real time on two cores", (160, 512), *_KITTI),
