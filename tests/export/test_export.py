@@ -118,6 +118,10 @@ def test_what_int8_costs_in_ap_by_hand():
         (["net.pt", "--to", "openvino", "--precision", "int8"], "--calibrate ROOT"),
         (["net.pt", "--to", "onnx", "--precision", "bf16"], "ONNX Runtime has no bf16"),
         (["net.pt", "--to", "onnx", "--batch", "0"], "--batch 0: give 1 or more"),
+        (
+            ["net.pt", "--to", "openvino", "--precision", "int8", "--calibrate", "a.mp4", "--batch", "1"],
+            "leave --batch out",
+        ),
         (["{weights}", "--to", "onnx", "--size", "100"], "--size 100: give height and width"),
         (["{weights}", "--to", "onnx", "--output", "a.xml"], "must end in .onnx"),
         (["{weights}", "--to", "onnx", "--precision", "int8", "--calibrate", "no.mp4"], "no.mp4: no such file"),
