@@ -93,9 +93,9 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _load(args: argparse.Namespace, live: bool) -> tuple[Detector, int]:
+def _load(args: argparse.Namespace) -> tuple[Detector, int]:
     """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once.
-    What is live wants each answer soon, files want many.
+    All threads share a frame: with a frame a thread, OpenVINO's calls of two threads have waited for each other for ever.
     """
     from detector.inference.predictor import Predictor
 
@@ -105,7 +105,7 @@ def _load(args: argparse.Namespace, live: bool) -> tuple[Detector, int]:
         weights = Path(name)
         print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
     limits = replace(args.conf, only=args.classes)
-    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads, apart=not live)
+    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    return exit_status(lambda: run(_options(args), lambda live: _load(args, live), stop))
+    return exit_status(lambda: run(_options(args), lambda _: _load(args), stop))
 
 
 if __name__ == "__main__":
