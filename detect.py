@@ -95,7 +95,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 def _load(args: argparse.Namespace) -> tuple[Detector, int]:
     """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once.
-    All threads share a frame: with a frame a thread, OpenVINO's calls of two threads have waited for each other for ever.
+    All threads share a frame: with a frame a thread, OpenVINO's two calls have waited for each other for ever.
     """
     from detector.inference.predictor import Predictor
 
