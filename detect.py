@@ -94,9 +94,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _load(args: argparse.Namespace) -> tuple[Detector, int]:
-    """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once.
-    All threads share a frame: with a frame a thread, OpenVINO's two calls have waited for each other for ever.
-    """
+    """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
     from detector.inference.predictor import Predictor
 
     weights = args.weights
@@ -120,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    return exit_status(lambda: run(_options(args), lambda _: _load(args), stop))
+    return exit_status(lambda: run(_options(args), lambda: _load(args), stop))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,7 @@ def main() -> None:
         folder = Path(name)
         files = args.weights or [_untrained(args.config, folder / "untrained.pt")]
         predictors = {
-            weights.name: Predictor(weights, args.device, args.precision, threads=args.threads, apart=True)
-            for weights in files
+            weights.name: Predictor(weights, args.device, args.precision, threads=args.threads) for weights in files
         }
         if args.peers:
             ways = [_ours(predictor, args, folder, name) for name, predictor in predictors.items()]

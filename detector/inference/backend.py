@@ -24,8 +24,7 @@ ONNX_GPUS = ("cuda", "tensorrt")
 class Backend(Protocol):
     """A network, and what it was trained for: class names, resize policy and input size (height, width).
 
-    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs; lanes: how many calls of
-    `run` may go on at once, each from a thread of its own.
+    device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs.
     """
 
     classes: tuple[str, ...]
@@ -33,7 +32,6 @@ class Backend(Protocol):
     size: tuple[int, int]
     device_type: str
     precision: str
-    lanes: int
 
     def run(self, images: NDArray[np.uint8]) -> Any:
         """images [B, H, W, 3] RGB -> whatever `finish` understands."""
@@ -44,11 +42,10 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(weights: str | Path, device: str, precision: str, threads: int | None, apart: bool = False) -> Backend:
+def open_backend(weights: str | Path, device: str, precision: str, threads: int | None) -> Backend:
     """Loads the weights on the runtime that their suffix names: .pt PyTorch, .onnx ONNX Runtime, .xml OpenVINO.
 
     precision "auto": an exported file as it is, a .pt in what is fastest here. threads: CPU threads, else all cores.
-    apart: each thread takes images of its own, where the runtime can. More images a second, each of them later.
     """
     path = Path(weights)
     if precision not in PRECISIONS:
@@ -72,7 +69,6 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
     from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
 
     count = thread_count(threads)
-    lanes = count if apart and not on_gpu else 1
     if path.suffix == ".onnx":
-        return OnnxBackend(path, precision, count, lanes, device if on_gpu else "cpu")
-    return OpenVinoBackend(path, precision, count, lanes)
+        return OnnxBackend(path, precision, count, device if on_gpu else "cpu")
+    return OpenVinoBackend(path, precision, count)

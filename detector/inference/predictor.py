@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,8 +22,7 @@ Image = NDArray[np.uint8]  # [h, w, 3] RGB
 class Predictor:
     """Resizes, runs and suppresses. Images of one call share a batch; they may differ in size.
 
-    `timings` sums seconds spent in "preprocess", "network" and "postprocess", and counts "images". `lanes` threads may
-    call `predict` at once.
+    `timings` sums seconds spent in "preprocess", "network" and "postprocess", and counts "images".
     """
 
     def __init__(
@@ -35,19 +33,13 @@ class Predictor:
         conf: float | Thresholds = 0.25,
         iou: float = 0.45,
         threads: int | None = None,
-        apart: bool = False,
     ) -> None:
         if isinstance(weights, (str, Path)):
-            weights = open_backend(weights, device, precision, threads, apart)
+            weights = open_backend(weights, device, precision, threads)
         self.backend: Backend = weights
         self.conf = conf.of(weights.classes) if isinstance(conf, Thresholds) else conf
         self.iou = iou
         self.timings = {"preprocess": 0.0, "network": 0.0, "postprocess": 0.0, "images": 0.0}
-        self._lock = threading.Lock()
-
-    @property
-    def lanes(self) -> int:
-        return self.backend.lanes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,9 +67,8 @@ class Predictor:
         ran = time.perf_counter()
         detections = self.backend.finish(outputs, geometries, self.conf, self.iou)
         finished = time.perf_counter()
-        with self._lock:
-            self.timings["preprocess"] += resized - started
-            self.timings["network"] += ran - resized
-            self.timings["postprocess"] += finished - ran
-            self.timings["images"] += len(images)
+        self.timings["preprocess"] += resized - started
+        self.timings["network"] += ran - resized
+        self.timings["postprocess"] += finished - ran
+        self.timings["images"] += len(images)
         return [replace(found, classes=self.classes) for found in detections]

@@ -37,8 +37,6 @@ def open_trained(trained: Trained, device: str, precision: str, threads: int | N
 class TorchBackend:
     """precision "auto" is bf16 or fp16 on a GPU, and on a CPU bf16 where it is measured to be faster."""
 
-    lanes = 1
-
     def __init__(
         self,
         network: DetectionModel,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import queue
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +28,8 @@ class ExportedBackend(ABC):
 
     device_type = "cpu"
 
-    def __init__(self, path: Path, card: Card, precision: str, batch: int | None, lanes: int) -> None:
-        self.path, self.lanes = path, lanes
+    def __init__(self, path: Path, card: Card, precision: str, batch: int | None) -> None:
+        self.path = path
         self.classes, self.policy, self.size = card.classes, card.policy, card.size
         self.averages = card.averages
         self.precision = precision
@@ -77,11 +76,11 @@ class OnnxBackend(ExportedBackend):
     device: cpu, cuda or tensorrt, the last two with a number where there are several GPUs.
     """
 
-    def __init__(self, path: Path, precision: str, threads: int, lanes: int = 1, device: str = "cpu") -> None:
+    def __init__(self, path: Path, precision: str, threads: int, device: str = "cpu") -> None:
         check_seal(path)
         onnxruntime = require("onnxruntime", path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads // lanes  # with one, a call computes in the thread that makes it
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
@@ -105,7 +104,7 @@ class OnnxBackend(ExportedBackend):
         shapes = {port.name: port.shape for port in (*self._session.get_inputs(), *self._session.get_outputs())}
         _check_ports(path, card, shapes)
         batch = shapes["images"][0]
-        super().__init__(path, card, held, batch if isinstance(batch, int) else None, lanes)
+        super().__init__(path, card, held, batch if isinstance(batch, int) else None)
 
     def _infer(self, images: NDArray[np.uint8]) -> Outputs:
         boxes, scores = self._session.run(["boxes", "scores"], {"images": images})
@@ -115,7 +114,7 @@ class OnnxBackend(ExportedBackend):
 class OpenVinoBackend(ExportedBackend):
     """OpenVINO's CPU plugin. Left alone it takes bf16 wherever the CPU can; here the precision is always said."""
 
-    def __init__(self, path: Path, precision: str, threads: int, lanes: int = 1) -> None:
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
         weights = path.with_suffix(".bin")
         if not weights.is_file():
             raise WeightsError(f"{path}: its weights {weights.name} are missing; both files belong together")
@@ -136,25 +135,19 @@ class OpenVinoBackend(ExportedBackend):
         # A free batch stays free: given a shape, int8 is 6 % faster, and its scores are off by .46, not .07.
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if chosen == "bf16" else "f32",
-            "PERFORMANCE_HINT": "LATENCY",
+            "PERFORMANCE_HINT": "LATENCY",  # one image after the other, each on all threads
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": lanes,  # each has its share of the threads
+            "NUM_STREAMS": 1,
         }
         try:
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as fault:
             raise WeightsError(f"{path}: its graph cannot be computed ({_first_line(fault)})") from None
-        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests that nobody uses
-        for _ in range(lanes):
-            self._free.put(self._compiled.create_infer_request())
-        super().__init__(path, card, chosen, shapes["images"][0], lanes)
+        self._request = self._compiled.create_infer_request()
+        super().__init__(path, card, chosen, shapes["images"][0])
 
     def _infer(self, images: NDArray[np.uint8]) -> Outputs:
-        request = self._free.get()
-        try:
-            outputs = request.infer({"images": np.ascontiguousarray(images)}, share_inputs=True)
-        finally:
-            self._free.put(request)
+        outputs = self._request.infer({"images": np.ascontiguousarray(images)}, share_inputs=True)
         return outputs["boxes"], outputs["scores"]
 
 

@@ -2,21 +2,17 @@
 
     readers (one for all files, one a live source) -> frames -> infer -> results -> draw and write (caller's thread)
 
-Where the detector has several lanes, as many batches are inferred at once; what waits in the results is the promise of
-each, in the order of the frames. Wall time comes close to that of the slowest stage, memory does not grow with the
-length of a video, and order is kept.
+Wall time comes close to that of the slowest stage, memory does not grow with the length of a video, and order is kept.
 Writing stays in the caller's thread because windows and Ctrl-C belong to the main one.
 """
 
 from __future__ import annotations
 
-import itertools
 import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -36,18 +32,13 @@ POLL_S = 0.1  # how soon a waiting stage notices that the others are gone
 
 
 class Detector(Protocol):
-    """What the pipeline needs of a predictor. timings: seconds summed in preprocess, network, postprocess; lanes: how
-    many threads may call `predict` at once.
-    """
+    """What the pipeline needs of a predictor. timings: seconds summed in preprocess, network, postprocess."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
 
     @property
     def timings(self) -> Mapping[str, float]: ...
-
-    @property
-    def lanes(self) -> int: ...
 
     def predict(self, images: list[NDArray[np.uint8]], /) -> list[Detections]: ...
 
@@ -61,15 +52,8 @@ class SourceEnd:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A frame, and what is or will be found in it and in the others of its batch."""
-
     frame: Frame
-    batch: Future[list[Detections]]
-    place: int
-
-    @property
-    def detections(self) -> Detections:
-        return self.batch.result()[self.place]
+    detections: Detections
 
 
 T = TypeVar("T")
@@ -218,28 +202,21 @@ class Pipeline:
             self._frames.put(frame)
 
     def _infer(self) -> None:
-        free = threading.Semaphore(self._detector.lanes)  # no frame is taken before a lane can begin with it
         try:
-            with ThreadPoolExecutor(self._detector.lanes, "lane") as lanes:
-                while True:
-                    free.acquire()
-                    items = self._gather()
-                    batch = lanes.submit(self._find, [item.image for item in items if isinstance(item, Frame)])
-                    batch.add_done_callback(lambda _: free.release())
-                    place = itertools.count()
-                    for item in items:
-                        if isinstance(item, _End):
-                            return
-                        self._results.put(Found(item, batch, next(place)) if isinstance(item, Frame) else item)
-                    if not items:
+            while True:
+                items = self._gather()
+                frames = [item for item in items if isinstance(item, Frame)]
+                found = iter(self._detector.predict([frame.image for frame in frames]) if frames else [])
+                for item in items:
+                    if isinstance(item, _End):
                         return
+                    self._results.put(Found(item, next(found)) if isinstance(item, Frame) else item)
+                if not items:
+                    return
         except BaseException as error:
             self._fail(error)
         finally:
             self._results.put(_END)
-
-    def _find(self, images: list[NDArray[np.uint8]]) -> list[Detections]:
-        return self._detector.predict(images) if images else []
 
     def _gather(self) -> list[_Item]:
         """Items up to a full batch of frames or the end; none once stopped. Live sources are not waited for twice."""

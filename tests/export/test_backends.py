@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -110,18 +109,6 @@ def test_openvino_is_told_precision_and_threads(exported, kind, wanted, hint, pr
     assert backend.precision == precision
 
 
-@pytest.mark.parametrize("kind", ["onnx", "openvino"])
-def test_threads_apart_find_at_once_and_to_the_last_digit_what_all_find_together(exported, inputs, kind):
-    together = open_backend(exported[kind], "auto", "auto", 2)
-    apart = open_backend(exported[kind], "auto", "auto", 2, apart=True)
-    assert (together.lanes, apart.lanes) == (1, 2)
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(apart.run, inputs[:6]))
-    for ours, image in zip(found, inputs, strict=False):
-        for output, expected in zip(ours, together.run(image), strict=True):
-            np.testing.assert_array_equal(output, expected)
-
-
 @pytest.mark.parametrize(
     ("device", "providers", "number"),
     [("cuda", ["CUDA", "CPU"], "0"), ("cuda:1", ["CUDA", "CPU"], "1"), ("tensorrt", ["Tensorrt", "CUDA", "CPU"], "0")],
@@ -141,9 +128,9 @@ def test_an_onnx_file_goes_to_the_gpu_that_is_named(exported, monkeypatch, devic
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
-    backend = open_backend(exported["onnx"], device, "auto", 2, apart=True)
+    backend = open_backend(exported["onnx"], device, "auto", 2)
     assert asked == [(name, {} if name.startswith("CPU") else {"device_id": number}) for name in names]
-    assert (backend.device_type, backend.lanes) == ("cuda", 1)
+    assert backend.device_type == "cuda"
 
 
 def test_a_gpu_that_onnx_runtime_cannot_use_is_told(exported, monkeypatch):

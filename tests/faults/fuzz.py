@@ -189,7 +189,7 @@ def flipped_in_directory(buffer: io.BytesIO, rng: random.Random) -> bytes:
 class Silent:
     """A detector that finds nothing."""
 
-    classes, lanes = ("Car",), 1
+    classes = ("Car",)
     timings = dict.fromkeys(("preprocess", "network", "postprocess", "images"), 0.0)
 
     def predict(self, images: list[np.ndarray]) -> list[Detections]:
@@ -219,7 +219,7 @@ def video(rng: random.Random, folder: Path) -> str:
     with redirect_stderr(said), redirect_stdout(io.StringIO()):
         options = Options((str(bad),), folder / "out", saves=())
         try:
-            status = run(options, lambda live: (Silent(), 1), threading.Event())
+            status = run(options, lambda: (Silent(), 1), threading.Event())
         except ValueError as error:  # the only source, and told before a network is loaded
             assert str(error).startswith(f"{bad}: "), error
             return "refused"

@@ -19,8 +19,7 @@ class BrightSpot:
 
     classes = CLASSES
 
-    def __init__(self, seconds: float = 0.0, fail_at: int | None = None, lanes: int = 1) -> None:
-        self.lanes = lanes
+    def __init__(self, seconds: float = 0.0, fail_at: int | None = None) -> None:
         self.timings = {"preprocess": 0.0, "network": 0.0, "postprocess": 0.0, "images": 0.0}
         self.seconds = seconds
         self.fail_at = fail_at

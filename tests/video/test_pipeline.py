@@ -118,24 +118,7 @@ def test_stages_run_beside_each_other(journal, stop):
     assert not meeting.broken and len(sink.written) == 10
 
 
-def test_lanes_work_at_once_and_their_frames_come_out_in_order(journal, stop):
-    """Three frames meet in the network; each frame takes longer than the two behind it."""
-    meeting = threading.Barrier(3, timeout=20)
-
-    class Network(BrightSpot):
-        def predict(self, images):
-            meeting.wait()
-            found = super().predict(images)
-            time.sleep(0.02 * (2 - int(found[0].boxes[0, 0] - 8) // 2 % 3))
-            return found
-
-    run, sink = pipeline([Clip(18)], journal, stop, Network(lanes=3))
-    run.run()
-    assert [n for _, n in sink.written] == list(range(18))
-    assert all(result.detections.boxes[0, 0] == 8 + 2 * result.frame.index for result in sink.results)
-
-
-def test_a_lane_that_fails_ends_the_run_after_the_frames_before_it(journal, stop):
+def test_a_network_that_fails_ends_the_run_after_the_frames_before_it(journal, stop):
     class Network(BrightSpot):
         def predict(self, images):
             found = super().predict(images)
@@ -143,7 +126,7 @@ def test_a_lane_that_fails_ends_the_run_after_the_frames_before_it(journal, stop
                 raise RuntimeError("the network broke")
             return found
 
-    run, sink = pipeline([Clip(500, seconds=0.001)], journal, stop, Network(lanes=2))
+    run, sink = pipeline([Clip(500, seconds=0.001)], journal, stop, Network())
     with pytest.raises(RuntimeError, match="broke"):
         run.run()
     assert [n for _, n in sink.written] == [0, 1, 2, 3] and sink.closed == 1

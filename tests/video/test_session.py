@@ -21,7 +21,7 @@ def never():
 
 
 def go(*sources, **options):
-    return run(Options(sources=tuple(map(str, sources)), **options), lambda live: (BrightSpot(), 1), threading.Event())
+    return run(Options(sources=tuple(map(str, sources)), **options), lambda: (BrightSpot(), 1), threading.Event())
 
 
 def test_what_is_no_video_and_no_image_is_told_before_the_network_loads(tmp_path):
