@@ -98,7 +98,7 @@ def load_state(backbone: AttentionResNet, state: Mapping[str, Tensor], source: s
 def _gates_on_plain_branches(backbone: AttentionResNet, state: Mapping[str, Tensor]) -> list[str]:
     """Attention on the residual branch, with weights, where the file has none of any kind."""
     on_branches = {Seat.RESIDUAL.path(place) for place in backbone.places} & set(backbone.attention_paths)
-    with_weights = {path for path in on_branches if any(_is_within(key, (path,)) for key in backbone.state_dict())}
+    with_weights = (path for path in on_branches if backbone.get_submodule(path).state_dict())
     return sorted(path for path in with_weights if not any(_is_within(key, (path,)) for key in state))
 
 

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from backbones.pixels import MEAN, STD
 from classifier.config import Config
 from classifier.network import Classifier, build_classifier
 from data.annotation import check_class_names
-from training.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    understanding,
-)
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, understanding
+from training.trained import TrainedNetwork
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Settings, class names in the order of labels, and weights."""
+@dataclass(frozen=True)
+class Trained(TrainedNetwork[Config, Classifier]):
+    """A classifier."""
 
-    config: Config
-    classes: tuple[str, ...]
-    weights: Mapping[str, Tensor]
-    origin: str
+    def fresh(self) -> Classifier:
+        return build_classifier(self.config.network, len(self.classes))
 
-    def build(self) -> Classifier:
-        """The network, ready for inference. Raises CheckpointError where the weights are not of that network."""
-        network = build_classifier(self.config.network, len(self.classes))
-        load_weights(network, self.weights, self.origin)
-        return network.eval()
-
-    def save(self, path: Path) -> None:
-        """A checkpoint for use; training writes its own, with more in it."""
-        config = self.config
-        save_checkpoint(path, Checkpoint(config.task, config.plain(), self.weights, about(config, self.classes)))
+    def about(self) -> dict[str, Any]:
+        return about(self.config, self.classes)
 
 
 def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:

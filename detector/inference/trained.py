@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from backbones.pixels import MEAN, STD
 from data.annotation import check_class_names
@@ -18,37 +16,21 @@ from detector.network.build import build_detector
 from detector.network.model import DetectionModel
 from detector.network.torchvision.published import read_published
 from system.command import door
-from training.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    understanding,
-)
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, understanding
+from training.trained import TrainedNetwork
 
 SHORTER_SIDE = 800  # px of torchvision's inputs
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Settings, class names in the order of labels, and weights."""
+@dataclass(frozen=True)
+class Trained(TrainedNetwork[Config, DetectionModel]):
+    """A detector."""
 
-    config: Config
-    classes: tuple[str, ...]
-    weights: Mapping[str, Tensor]
-    origin: str = "checkpoint"  # for messages
+    def fresh(self) -> DetectionModel:
+        return build_detector(self.config.network, len(self.classes), self.config.loss)
 
-    def build(self) -> DetectionModel:
-        """The network, ready for inference. Raises CheckpointError where the weights are not of that network."""
-        network = build_detector(self.config.network, len(self.classes), self.config.loss)
-        load_weights(network, self.weights, self.origin)
-        return network.eval()
-
-    def save(self, path: Path) -> None:
-        """A checkpoint for use; training writes its own, with more in it."""
-        config = self.config
-        save_checkpoint(path, Checkpoint(config.task, config.plain(), self.weights, about(config, self.classes)))
+    def about(self) -> dict[str, Any]:
+        return about(self.config, self.classes)
 
 
 def about(config: Config, classes: Sequence[str]) -> dict[str, Any]:
