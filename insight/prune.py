@@ -23,16 +23,12 @@ import yaml
 
 from backbones.counting import count_macs, count_params
 from backbones.pruned import is_prunable, prune
-from classifier.config import Config as ClassifierConfig
-from classifier.network import Classifier, build_classifier
 from detector.config import Config as DetectorConfig
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP
 from detector.export.agreement import ap_before_and_after, find
 from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
 from detector.inference.weights import weights_argument
-from detector.network.build import build_detector
-from detector.network.model import DetectionModel
 from insight.frames import Frames
 from insight.gates import Logits, gates_of, logits_over, sigmoid
 from insight.subject import ClassifierSubject, DetectorSubject, Subject, Trained, open_subjects, subject_of
@@ -45,7 +41,6 @@ TAUS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3)
 ROUNDS = 15
 
 Cut = dict[str, tuple[int, ...]]
-Config = DetectorConfig | ClassifierConfig
 Run = Callable[[], object]
 
 
@@ -78,27 +73,19 @@ def without(trained: Trained, cut: Cut) -> Trained:
     """The same network without these channels; its config says which."""
     network = trained.build()
     prune(network.backbone, cut)  # type: ignore[arg-type]
-    config = pruned_config(trained.config, cut)
-    return replace(trained, config=config, weights=network.state_dict())  # type: ignore[arg-type]
+    return replace(settled(trained, cut), weights=network.state_dict())
 
 
-def pruned_config(config: Config, cut: Cut) -> Config:
-    network = config.network.model_copy(update={"pruned": cut, "pretrained": None})
-    smaller: Config = config.model_copy(update={"network": network})
-    return smaller
+def settled(trained: Trained, cut: Cut) -> Trained:
+    """With the settings of the smaller network, and still the weights of the whole."""
+    network = trained.config.network.model_copy(update={"pruned": cut, "pretrained": None})
+    return replace(trained, config=trained.config.model_copy(update={"network": network}))  # type: ignore[arg-type]
 
 
-def build(config: Config, num_classes: int) -> DetectionModel | Classifier:
-    """With fresh weights."""
-    if isinstance(config, ClassifierConfig):
-        return build_classifier(config.network, num_classes)
-    return build_detector(config.network, num_classes)
-
-
-def cost(config: Config, num_classes: int) -> tuple[int, int]:
-    """Parameters and multiply-adds of one image."""
-    network = build(config, num_classes).to("meta")
-    return count_params(network), count_macs(network, config.size)
+def cost(trained: Trained) -> tuple[int, int]:
+    """Parameters and multiply-adds of one image, by the settings."""
+    network = trained.fresh().to("meta")
+    return count_params(network), count_macs(network, trained.config.size)
 
 
 def preview(trained: Trained, logits: Logits, taus: Sequence[float], whole: tuple[int, int]) -> list[dict[str, Any]]:
@@ -108,7 +95,7 @@ def preview(trained: Trained, logits: Logits, taus: Sequence[float], whole: tupl
     for tau in taus:
         cut = shut(logits, tau)
         if cut != seen:
-            (params, macs), seen = cost(pruned_config(trained.config, cut), len(trained.classes)), cut
+            (params, macs), seen = cost(settled(trained, cut)), cut
         channels = {name: len(cut.get(name, ())) for name in logits}
         rows.append({"tau": tau, "channels": channels, "params": params, "macs": macs})
     return rows
@@ -153,12 +140,6 @@ def milliseconds(runs: Mapping[str, Run], rounds: int = ROUNDS) -> dict[str, flo
     return {name: 1000 * median(seconds) for name, seconds in times.items()}
 
 
-def backend_of(subject: DetectorSubject) -> TorchBackend:
-    config = subject.trained.config
-    network = subject.trained.build()
-    return TorchBackend(network, subject.classes, config.data.resize, config.size, subject.device, "fp32")
-
-
 def save(trained: Trained, path: Path) -> Path:
     """The checkpoint, and beside it a config with which train.py trains it on."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +181,7 @@ def write(whole: Subject, cut: Cut, frames: Frames, args: argparse.Namespace) ->
 def compare_detectors(before: DetectorSubject, after: DetectorSubject, frames: Frames) -> tuple[str, dict[str, Run]]:
     """A table of AP, and what to time."""
     assert frames.annotations is not None
-    backends = {"before": backend_of(before), "after": backend_of(after)}
+    backends = {"before": before.backend(), "after": after.backend()}
     images = dict(frames)
     found = {
         name: find(Predictor(backend, conf=LOWEST_SCORE, iou=OVERLAP), images) for name, backend in backends.items()
@@ -237,7 +218,7 @@ def run(args: argparse.Namespace) -> None:
     (subject,) = open_subjects([args.weights], args.device)
     trained, frames = subject.trained, subject.frames(args.data, args.split or subject.splits()[0], args.max)
     logits = prunable_logits(subject, frames)
-    whole = cost(trained.config, len(trained.classes))
+    whole = cost(trained)
     rows = preview(trained, logits, sorted({*TAUS, args.tau}), whole)
     title = f"{len(frames)} frames of split {frames.split}: channels whose gate opens no wider than tau in any of them"
     text = [title, preview_table(rows, logits, whole)]

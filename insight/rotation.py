@@ -21,7 +21,6 @@ from detector.evaluation.run import LOWEST_SCORE, OVERLAP
 from detector.evaluation.validation import flat_metrics
 from detector.inference.detections import Detections, to_labels
 from detector.inference.predictor import Predictor
-from detector.inference.pytorch import TorchBackend
 from detector.inference.weights import weights_argument
 from insight.frames import Frames, Image
 from insight.subject import ClassifierSubject, DetectorSubject, Subject, frames_for, open_subjects
@@ -81,14 +80,11 @@ def rotate(subject: Subject, frames: Frames, batch: int) -> dict[int, dict[str, 
     if not isinstance(subject, DetectorSubject):
         assert isinstance(subject, ClassifierSubject)
         return {turn: top(subject, frames, partial(turned, degrees=turn), batch, f"{turn} degrees") for turn in TURNS}
-    config, (height, width) = subject.trained.config, subject.size
-    numbers = {}
+    backend, (height, width) = subject.backend(), subject.size
+    predictor, numbers = Predictor(backend, conf=LOWEST_SCORE, iou=OVERLAP), {}
     for degrees in TURNS:
-        size = (height, width) if degrees % 180 == 0 else (width, height)
-        network = subject.trained.build()
-        backend = TorchBackend(network, subject.classes, config.data.resize, size, subject.device, "fp32")
-        found = score(Predictor(backend, conf=LOWEST_SCORE, iou=OVERLAP), frames, degrees, batch)
-        numbers[degrees] = flat_metrics(found.to_json())
+        backend.size = (height, width) if degrees % 180 == 0 else (width, height)
+        numbers[degrees] = flat_metrics(score(predictor, frames, degrees, batch).to_json())
     return numbers
 
 

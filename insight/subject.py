@@ -24,6 +24,7 @@ from data.classification import judged
 from data.resize import Geometry, fit, resize
 from detector.inference.cores import thread_count
 from detector.inference.decode import to_detections
+from detector.inference.pytorch import TorchBackend
 from detector.inference.trained import Trained as TrainedDetector
 from detector.inference.trained import load_trained
 from detector.inference.trained import trained_of as detector_of
@@ -125,6 +126,12 @@ class DetectorSubject(Subject):
         super().__init__(trained, name, device)
         if not isinstance(self.network, YOLOv3):
             raise CheckpointError(f"{trained.origin}: a {trained.config.network.kind}; only yolov3 can be looked into")
+
+    def backend(self) -> TorchBackend:
+        """The detector as it is run, with weights of its own: folded, in float32."""
+        return TorchBackend(
+            self.trained.build(), self.classes, self.trained.config.data.resize, self.size, self.device, "fp32"
+        )
 
     def seen(self, image: Image) -> Image:
         return image

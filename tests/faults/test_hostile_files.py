@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,10 +17,10 @@ from data.formats.kitti import frames_of_split, read_labels
 from data.images import ImageError, check_image, image_size, read_image
 from detector.config import Config
 from detector.inference.backend import open_backend
-from detector.inference.detections import Detections
 from detector.inference.trained import Trained, load_trained
 from detector.network.build import build_detector
 from detector.video.session import Options, run
+from tests.faults.fuzz import Silent
 from training.checkpoint import CheckpointError
 from training.config import ConfigError
 
@@ -96,17 +96,6 @@ def test_folders_in_the_place_of_files_are_told(tmp_path: Path) -> None:
         with pytest.raises(IsADirectoryError) as caught:
             work()
         assert str(caught.value.filename).endswith(".txt")
-
-
-class Silent:
-    """A detector that finds nothing."""
-
-    classes = ("Car",)
-    timings = dict.fromkeys(("preprocess", "network", "postprocess", "images"), 0.0)
-
-    def predict(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
-        return [Detections(*nothing) for _ in images]
 
 
 def test_a_bad_source_does_not_end_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
