@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights, MaskRCNN, RetinaNet
 from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
+from torchvision.models.detection.faster_rcnn import fasterrcnn_resnet50_fpn
 from torchvision.models.detection.retinanet import retinanet_resnet50_fpn
 from torchvision.models.resnet import resnet18
 from torchvision.ops.boxes import box_iou
@@ -47,20 +48,24 @@ OBJECTS = [(0, 1, 20, 10, 90, 60), (0, 0, 100, 20, 150, 90), (1, 2, 5, 5, 70, 90
 
 
 def theirs(kind: str, rows: int, norm: type[nn.Module] = nn.BatchNorm2d) -> nn.Module:
-    """torchvision's detector on its ResNet-18, with `rows` rows of classes, awake, and frugal. Inputs of SIZE are not
-    resized."""
+    """torchvision's detector on its ResNet-18 (or the one of ResNet-50 that it has a name for), with `rows` rows of
+    classes, awake, and frugal. Inputs of SIZE are not resized."""
     torch.manual_seed(0)
-    body = resnet18(norm_layer=norm)
     size = {"min_size": SIZE[0], "max_size": SIZE[1]}
     low = {"score_thresh": LOW} if kind == "retinanet" else {"box_score_thresh": LOW, "box_detections_per_img": 30}
     if kind == "retinanet":
-        fpn = _resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(512, 256))
+        top = LastLevelP6P7(512, 256)
+        fpn = _resnet_fpn_extractor(resnet18(norm_layer=norm), 5, returned_layers=[2, 3, 4], extra_blocks=top)
         network: nn.Module = RetinaNet(fpn, rows, **size, **low)
         last = network.head.classification_head.cls_logits
         nn.init.normal_(last.weight, std=0.05)
         nn.init.normal_(network.head.regression_head.bbox_reg.weight, std=0.02)
     else:
-        network = (MaskRCNN if kind == "mask_rcnn" else FasterRCNN)(_resnet_fpn_extractor(body, 5), rows, **size, **low)
+        if kind == "fasterrcnn_resnet50_fpn":
+            network = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=rows, **size, **low)
+        else:
+            fpn = _resnet_fpn_extractor(resnet18(norm_layer=norm), 5)
+            network = (MaskRCNN if kind == "mask_rcnn" else FasterRCNN)(fpn, rows, **size, **low)
         last = network.roi_heads.box_predictor.cls_score
         nn.init.normal_(last.weight, std=0.1)
         be_frugal(network)
@@ -113,7 +118,7 @@ def small(kind: str, classes: int = 3, seed: int = 0, attention: str = "none") -
     return network
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "fasterrcnn_resnet50_fpn"])
 def test_a_file_of_torchvisions_gives_torchvisions_detections(kind, tmp_path):
     network = theirs(kind, rows=91)
     torch.save(network.state_dict(), tmp_path / "theirs.pth")
@@ -137,7 +142,8 @@ def test_a_file_of_torchvisions_gives_torchvisions_detections(kind, tmp_path):
     same = (expected["boxes"][:, None] - torch.from_numpy(found.boxes)).abs().amax(-1) < 1e-5 * max(SIZE)
     same &= labels[:, None] == torch.from_numpy(found.labels)
     assert same[:-1].any(1).all()  # in any order: some scores differ by less than 1e-5; the last may be one of several
-    assert trained.config.network.kind == kind
+    body = ("faster_rcnn", "resnet50") if kind == "fasterrcnn_resnet50_fpn" else (kind, "resnet18")
+    assert (trained.config.network.kind, trained.config.network.arch) == body
     assert trained.classes[-90:][:14] == (*COCO[1:12], "unused_12", *COCO[13:15])
 
 
