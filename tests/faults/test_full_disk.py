@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from detector.config import Config
+from detector.export.__main__ import SUFFIX
 from detector.inference.card import Card
 from detector.inference.trained import Trained
 from detector.network.build import build_detector
@@ -81,7 +82,7 @@ def test_an_export_that_finds_no_room_leaves_the_old_file(tmp_path: Path, to: st
     config = Config().override(["network.width=0.125", "data.classes=kitti3", "phases=[{size: 64}]"])
     trained = Trained(config, ("Car", "Pedestrian", "Cyclist"), build_detector(config.network, 3).state_dict())
     trained.save(tmp_path / "net.pt")
-    name = f"net{dict(onnx='.onnx', openvino='.xml')[to]}"
+    name = f"net{SUFFIX[to]}"
     size = f"{round(room_for * (tmp_path / 'net.pt').stat().st_size / 1000)}k"
     words = ("-c", WITH_AN_OLD_FILE, f"disk/{name}", "net.pt", "--to", to, "--output", f"disk/{name}", "--threads", 1)
     status, said, left = on_full_disk(tmp_path, size, *words)
