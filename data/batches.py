@@ -231,9 +231,10 @@ class Loader(DataLoader[Made]):
                 batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as fault:  # a worker was killed, or cannot hand over what it has prepared
-                reason = str(fault).splitlines()[0]
-                mend = "data.workers=0 does without them; more room in /dev/shm (docker run --shm-size) may help"
+            except (RuntimeError, EOFError, OSError) as fault:  # a worker was killed, or cannot hand over what it has
+                reason = (str(fault) or type(fault).__name__).splitlines()[0]
+                more = "more room in /dev/shm (docker run --shm-size) or more open files (ulimit -n) may help"
+                mend = f"data.workers=0 does without them; {more}"
                 raise Failure(f"the processes that prepare batches gave none ({reason:.160}); {mend}") from None
             if isinstance(batch, Exception):
                 raise batch

@@ -139,6 +139,8 @@ def _examine_splits(root: Path, complete: set[str]) -> tuple[dict[str, int], lis
                     message = f"{frame} stands already in line {lines[frame]}"
                     problems.append(Problem("frame twice in a list", file, number, message))
                 lines.setdefault(frame, number)
+        if not lines:
+            problems.append(Problem("empty list of frames", file, None, "write one frame a line, or remove the file"))
         absent = [frame for frame in lines if frame not in complete]
         if name in built_in and absent:
             message = f"{len(absent):,} of {len(lines):,} frames lack image or label; write an ImageSets/{path.name}"

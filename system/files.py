@@ -28,16 +28,13 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield partial
-        if durable:
-            _sync(partial)
-        os.replace(partial, path)
-        if durable:
-            _sync(path.parent)  # the rename itself
-    except OSError as fault:  # a full disk is told without a name, and nobody knows the temporary one
-        if fault.filename in (None, str(partial)):
-            fault.filename = str(path)
-        raise
+        with naming(path, instead_of=partial.name):
+            yield partial
+            if durable:
+                _sync(partial)
+            os.replace(partial, path)
+            if durable:
+                _sync(path.parent)  # the rename itself
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
@@ -46,13 +43,16 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """A full disk is told by the system without a name: in this block it gets that of `path`."""
+def naming(path: str | Path, instead_of: str | None = None) -> Iterator[None]:
+    """A full disk is told by the system without a name: in this block it gets that of `path`.
+
+    So does what has `instead_of` in its name: a temporary file or folder, which nobody knows.
+    """
     try:
         yield
     except OSError as fault:
-        if fault.filename is None:
-            fault.filename = str(path)
+        if fault.errno and (fault.filename is None or (instead_of and instead_of in str(fault.filename))):
+            raise OSError(fault.errno, fault.strerror, str(path)) from fault  # PyAV's take no other name
         raise
 
 

@@ -25,6 +25,8 @@ from detector.inference.trained import load_trained
 from detector.inference.weights import WeightsError
 from system.files import naming
 
+TEMPORARY = ".export-"  # the folder's name begins so
+
 
 def export(args: argparse.Namespace, output: Path) -> None:
     """Writes `output`, says how it differs from PyTorch, and in int8 what it costs. `args` are those of the command."""
@@ -44,7 +46,7 @@ def export(args: argparse.Namespace, output: Path) -> None:
     inputs = network_inputs(frames, card, args.batch or 1)
     graph = ImagesToBoxes(network).eval()
     output.parent.mkdir(parents=True, exist_ok=True)
-    with naming(output), tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
+    with naming(output, TEMPORARY), tempfile.TemporaryDirectory(dir=output.parent, prefix=TEMPORARY) as folder:
         plain = Path(folder) / "fp32.onnx"
         write_onnx(graph, replace(card, precision="fp32"), args.batch, plain)
         made = _convert(plain, card, args.to, inputs)

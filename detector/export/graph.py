@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import warnings
 from collections.abc import Iterable
@@ -97,7 +98,10 @@ def save_openvino(model: Any, card: Card, path: Path) -> None:
 
     for name, value in card.to_properties().items():
         model.set_rt_info(value, [RT_INFO, name])
-    openvino.save_model(model, path, compress_to_fp16=card.precision == "bf16")
+    try:
+        openvino.save_model(model, path, compress_to_fp16=card.precision == "bf16")
+    except RuntimeError as fault:  # all that it says of a full disk is "iostream error"
+        raise OSError(errno.EIO, f"cannot be written ({fault}); is the disk full?", str(path)) from None
     seal(path)
 
 

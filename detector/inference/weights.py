@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from system.shipped import shipped
+from system.shipped import IS_INSTALLED, shipped
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")  # arithmetic that weights may be run in
 PUBLISHED = ".pth"  # the ending of torchvision's files
@@ -30,10 +30,16 @@ class Shipped:
         """The file, once it is found to be the one that was meant."""
         path = FOLDER / self.file
         if not path.is_file():
-            raise WeightsError(f"{path}: this shipped model is not there; get it again: git checkout weights")
+            raise WeightsError(f"{path}: this shipped model is not there; {_again()}")
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
-            raise WeightsError(f"{path}: damaged or replaced (its sha256 differs); get it again: git checkout weights")
+            raise WeightsError(f"{path}: damaged or replaced (its sha256 differs); {_again()}")
         return path
+
+
+def _again() -> str:
+    if IS_INSTALLED:
+        return "install the project again, with pip install --force-reinstall --no-deps"
+    return "get it again: git checkout weights, or copy the folder weights of the project once more"
 
 
 _KITTI = ("kitti.pt", "de3e142dd8111f53b7eee43f57c80dd15ca04ce90a36e4ef219c3c9751685780")

@@ -26,9 +26,16 @@ class GrowingFile:
     def __init__(self, path: Path) -> None:
         with ExitStack() as stack:
             partial = stack.enter_context(replacing(path))
-            file = stack.enter_context(open(partial, "w", encoding="utf-8", newline="\n"))
+            self._file = stack.enter_context(open(partial, "w", encoding="utf-8", newline="\n"))
             self._whole = stack.pop_all()
-        self.write = file.write
+
+    def write(self, text: str) -> None:
+        """What a full disk refuses is lost: the file is given up, and never appears."""
+        try:
+            self._file.write(text)
+        except OSError as fault:
+            with self._whole:
+                raise fault
 
     def close(self) -> None:
         self._whole.close()

@@ -68,7 +68,15 @@ class VideoEncoder:
         frame.duration = max(1, self._rescale(stamp.duration, stamp.time_base))
         frame.time_base = self._base
         frame.colorspace, frame.color_range = _BT601, _LIMITED_RANGE
-        self._container.mux(self._stream.encode(frame))
+        self._mux(frame)
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        """What a full disk refuses is lost: the file is given up, and never appears."""
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except OSError as fault:
+            with self._whole:
+                raise fault
 
     def close(self) -> None:
         """Flush what the encoder holds back, write the index, show the file under its name."""

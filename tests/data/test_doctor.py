@@ -179,6 +179,12 @@ def test_a_frame_listed_twice_and_one_in_both_splits_are_named(root):
     ]
 
 
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_empty_list_is_named(root, content):
+    (root / "ImageSets/val.txt").write_text(content)
+    assert problems(root) == [("empty list of frames", "ImageSets/val.txt", None)]
+
+
 def test_lists_beside_train_and_val_may_share_frames_with_them(root):
     (root / "ImageSets/trainval.txt").write_text("000000\n000001\n000002\n000003\n")
     (root / "ImageSets/test.txt").write_text("000004\n007517\n")  # frames of testing/, which has no labels

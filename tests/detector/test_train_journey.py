@@ -118,6 +118,28 @@ def test_a_run_killed_at_random_moments_and_resumed_ends_with_the_same_bits(
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
+def test_a_clock_that_jumps_back_and_forth_changes_nothing(whole_run: tuple[Path, Path], tmp_path: Path) -> None:
+    config, undisturbed = whole_run
+    words = (config, f"train.runs={tmp_path}", "train.save_minutes=0", "data.cache=disk", f"data.cache_dir={tmp_path}")
+    jumping = [sys.executable, "-c", JUMPING_CLOCK, *command(*words)[1:]]
+    done = subprocess.run(jumping, capture_output=True, text=True, env=ENV, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert_same_weights(undisturbed, tmp_path / "tiny")
+    assert 0 < load_checkpoint(tmp_path / "tiny" / "last.pt").training["progress"]["seconds"] < 300
+    assert list(tmp_path.rglob("*.rgb")), "no image was cached"
+
+
+JUMPING_CLOCK = """
+import itertools, runpy, sys, time
+true, jumps = time.time, itertools.cycle((0, -7200, 1e8, -1e9, 86400))
+time.time = lambda: true() + next(jumps)
+time.time_ns = lambda: int(1e9 * time.time())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_after_a_save_and_says_how_to_go_on(
     whole_run: tuple[Path, Path], tmp_path: Path, number: signal.Signals

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from small_dataset import make_dataset
 
 from tests.training.test_task import Regress, config
 from training.checkpoint import load_checkpoint
@@ -18,6 +21,7 @@ from training.compare import compare
 from training.compare_table import Judge
 from training.run import train_in
 
+ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FILES = {"best.pt", "last.pt", "config.yaml", "metrics.csv", "losses.png", "validation.png", "lr.png", "tensorboard"}
 
@@ -136,6 +140,40 @@ def test_a_comparison_and_two_signals(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_comparison_and_thirty_signals(tmp_path: Path) -> None:
     kill_and_compare(tmp_path, 30, random.Random(1))
+
+
+@pytest.mark.slow
+def test_compare_py_killed_twice_and_called_again(tmp_path: Path) -> None:
+    """The door itself, with detectors and their evaluation."""
+    root = make_dataset(tmp_path / "data", frames=4)
+    (root / "ImageSets/val.txt").write_text("000000\n000001\n")
+    (tmp_path / "recipe.yaml").write_text(
+        f"data: {{root: '{root}', workers: 0, classes: auto}}\nnetwork: {{width: 0.125}}\n"
+        "phases: [{size: 64, epochs: 2, batch_size: 2}]\ntrain: {precision: fp32, threads: 1, save_minutes: 0}\n"
+    )
+    variants = "  none: {network: {attention: none}}\n  eca: {network: {attention: eca, placement: all}}\n"
+    (tmp_path / "all.yaml").write_text(f"name: all\nrecipe: recipe.yaml\nrounds: 1\nvariants:\n{variants}")
+
+    def begin(runs: str) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "compare.py", str(tmp_path / "all.yaml"), f"train.runs={tmp_path / runs}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    for trained in (1, 2):  # in the first variant, and in the second
+        process = begin("killed")
+        while process.poll() is None and len(list((tmp_path / "killed").glob("all/*/last.pt"))) < trained:
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert begin("killed").wait() == 0
+    assert begin("whole").wait() == 0
+    for last in sorted((tmp_path / "whole").glob("all/*/last.pt")):
+        expected = load_checkpoint(last).model
+        found = load_checkpoint(tmp_path / "killed" / last.relative_to(tmp_path / "whole")).model
+        assert all(torch.equal(value, found[name]) for name, value in expected.items()), last
+    table = (tmp_path / "killed/all/table.md").read_text()
+    assert "| none |" in table and "| eca |" in table
+    assert not list((tmp_path / "killed").rglob(".*")), "parts of killed runs are left"
 
 
 def test_five_signals(tmp_path: Path) -> None:

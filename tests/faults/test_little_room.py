@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
-from data.batches import BatchSampler, fitting_workers
+from data.batches import BatchSampler, Loader, fitting_workers
+from system.command import Failure
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +24,20 @@ def test_as_many_workers_as_fit() -> None:
     room = {None: 4, 10**9: 4, 64 * 10**6: 2, 35 * 10**6: 1, 65536: 0}
     assert {free: fitting_workers(4, sampler, free) for free in room} == room
     assert fitting_workers(0, sampler, 65536) == 0
+
+
+@pytest.mark.parametrize("fault", [EOFError(), OSError(24, "Too many open files"), RuntimeError("killed\nat once")])
+def test_a_batch_that_cannot_be_handed_over_is_told(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    """What torch raises where file descriptors run out, on this side or on that of a worker."""
+
+    def broken(self: object) -> Iterator[None]:
+        raise fault
+        yield
+
+    monkeypatch.setattr(DataLoader, "__iter__", broken)
+    with pytest.raises(Failure, match=r"the processes that prepare batches gave none \(.+\); data.workers=0") as caught:
+        next(iter(Loader([])))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("size", ["64k", "2m"])

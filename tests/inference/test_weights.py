@@ -42,6 +42,14 @@ def test_one_other_byte_is_told(shelf: Path) -> None:
         SHIPPED["toy"].path()
 
 
+@pytest.mark.parametrize(("is_installed", "mend"), [(True, "pip install --force-reinstall"), (False, "git checkout")])
+def test_what_helps_is_told(shelf: Path, monkeypatch: pytest.MonkeyPatch, is_installed: bool, mend: str) -> None:
+    monkeypatch.setattr(weights, "IS_INSTALLED", is_installed)
+    (shelf / "toy.pt").unlink()
+    with pytest.raises(WeightsError, match=mend):
+        SHIPPED["toy"].path()
+
+
 def test_a_processor_gets_the_fast_model_and_a_gpu_the_accurate_one() -> None:
     assert default_weights("cpu") == "kitti-light"
     assert default_weights("cuda:1") == "kitti"
