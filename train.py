@@ -6,9 +6,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+from classifier.config import Config as ClassifierConfig
+from detector.config import Config as DetectorConfig
 from system.command import Parser, door, exit_status
-from training.values import check_words
+from training.config import RunConfig, check_words, settings_help
 
+# A config without a `task:` is of the first.
+CONFIGS: dict[str, type[RunConfig]] = {"detection": DetectorConfig, "classification": ClassifierConfig}
 EXAMPLES = """examples:
   {here} configs/kitti.yaml data.root=datasets/kitti
   {here} configs/kitti.yaml network.attention=se network.placement=all optimizer.lr=0.05
@@ -19,14 +23,11 @@ EXAMPLES = """examples:
 
 
 def _settings() -> str:
-    """All of them, with their meaning. The models know attention, and so torch, which takes seconds to import."""
-    from classifier.config import Config as Classifier
-    from detector.config import Config as Detector
-    from training.config import settings_help
-
+    """All of them, with their meaning."""
+    of_classifiers = settings_help(ClassifierConfig, beside=DetectorConfig)
     return (
-        "\nsettings (name = default, type, meaning):\n" + settings_help(Detector) + "\n\n"
-        "other settings with task: classification in the file:\n" + settings_help(Classifier, beside=Detector)
+        f"\nsettings (name = default, type, meaning):\n{settings_help(DetectorConfig)}\n\n"
+        f"other settings with task: classification in the file:\n{of_classifiers}"
     )
 
 
@@ -49,12 +50,11 @@ def main() -> int:
         arguments.config = None
 
     def work() -> int:
-        check_words(arguments.config, arguments.overrides)  # at once; the rest imports torch
+        check_words(CONFIGS, arguments.config, arguments.overrides)  # at once; the rest imports torch
         from classifier.task import ClassificationTask
         from detector.task import DetectionTask
         from training.run import Tasks, train_run
 
-        # A config without a `task:` is of the first.
         tasks: Tasks = {DetectionTask.name: DetectionTask, ClassificationTask.name: ClassificationTask}
         return train_run(tasks, arguments.config, arguments.overrides, arguments.resume, arguments.name)
 

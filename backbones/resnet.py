@@ -7,7 +7,6 @@ stem -> layer1 -> layer2 -> layer3 -> layer4
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from backbones.attention import CATALOGUE
 from backbones.attention.gate import GlobalMean, PlainAdd, Taps
 from backbones.attention.place import Place, all_places
 from backbones.attention.seat import Seat
+from backbones.names import STEMS
 from backbones.spec import AttentionSpec
 from system.names import check_name
 
@@ -67,8 +67,6 @@ ARCHITECTURES: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, in
 }
 ARCHS = tuple(ARCHITECTURES)
 LEVELS = (2, 3, 4, 5)  # C2 to C5: the maps of the four stages, strides 4 to 32
-Stem = Literal["imagenet", "small"]  # 7x7 of stride 2 and a max-pool, or 3x3 of stride 1 for pictures of 32 or 64 px
-STEMS: tuple[str, ...] = get_args(Stem)
 
 
 class AttentionResNet(ResNet):

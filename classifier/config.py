@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from backbones.resnet import Stem
+from backbones.names import Stem
 from data.settings import PictureSettings, Settings
 from training.config import RunConfig, settings_page
 from training.settings import BackboneSettings, TrainSettings

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augment import Augment, Placed, place
 from data.detection import DetectionDataset, Sample
-from data.resize import LARGEST, PADDING, STRIDE, Geometry, fit_together, largest_input
+from data.resize import PADDING, Geometry, fit_together, largest_input, size_choices
 from data.settings import AugmentSettings
 from system.command import Failure
 
@@ -149,22 +149,6 @@ class BatchSampler(Sampler[list[Request]]):
             mine = order[first : first + self.batch_size * self.world][self.rank :: self.world]
             size = self.sizes[choices[batch]]
             yield [Request(int(i), size, (self.seed, self.epoch, int(i))) for i in mine]
-
-
-def size_choices(size: tuple[int, int], size_range: tuple[int, int] | None) -> list[tuple[int, int]]:
-    """The (height, width) a batch may have: `size` alone, or every height that is a multiple of 32 in the range
-    (both ends included) with the width that keeps the aspect of `size`, rounded to a multiple of 32."""
-    height, width = size
-    if min(size) < STRIDE or height % STRIDE or width % STRIDE:
-        raise ValueError(f"input size {height}x{width} (height x width): both must be multiples of {STRIDE}")
-    if size_range is None:
-        return [size]
-    low, high = size_range
-    heights = range(-(-low // STRIDE) * STRIDE, high + 1, STRIDE)
-    if low < STRIDE or high > LARGEST or not heights:
-        expected = f"expected it to hold a multiple of {STRIDE}, smallest first, up to {LARGEST}"
-        raise ValueError(f"size range {low}..{high}: {expected}")
-    return [(h, max(STRIDE, round(h * width / height / STRIDE) * STRIDE)) for h in heights]
 
 
 def collate(placed: Sequence[Placed], images: np.ndarray) -> Batch:

@@ -35,7 +35,7 @@ PICTURE_SETS = {
         "cifar-10-python.tar.gz",
         CIFAR,
         187_000_000,
-        "CIFAR-10, by A. Krizhevsky, V. Nair and G. Hinton: 60,000 pictures of 32 x 32, 10 classes (170 MB).\n"
+        "CIFAR-10, by A. Krizhevsky, V. Nair and G. Hinton.\n60,000 pictures of 32 x 32, 10 classes (170 MB).\n"
         "https://www.cs.toronto.edu/~kriz/cifar.html",
         "c58f30108f718f92721af3b95e74349a",
     ),

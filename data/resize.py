@@ -81,6 +81,22 @@ def largest_input(target_hw: tuple[int, int], policy: str) -> tuple[int, int]:
     return (side, side) if policy == "shorter" else target_hw
 
 
+def size_choices(size: tuple[int, int], size_range: tuple[int, int] | None) -> list[tuple[int, int]]:
+    """The (height, width) a batch may have: `size` alone, or every height that is a multiple of 32 in the range
+    (both ends included) with the width that keeps the aspect of `size`, rounded to a multiple of 32."""
+    height, width = size
+    if min(size) < STRIDE or height % STRIDE or width % STRIDE:
+        raise ValueError(f"input size {height}x{width} (height x width): both must be multiples of {STRIDE}")
+    if size_range is None:
+        return [size]
+    low, high = size_range
+    heights = range(-(-low // STRIDE) * STRIDE, high + 1, STRIDE)
+    if low < STRIDE or high > LARGEST or not heights:
+        expected = f"expected it to hold a multiple of {STRIDE}, smallest first, up to {LARGEST}"
+        raise ValueError(f"size range {low}..{high}: {expected}")
+    return [(h, max(STRIDE, round(h * width / height / STRIDE) * STRIDE)) for h in heights]
+
+
 def _padded(side: int) -> int:
     return -(-side // STRIDE) * STRIDE
 

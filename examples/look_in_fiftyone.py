@@ -3,8 +3,8 @@
     python -m data.convert datasets/mine as-coco --to coco --link symbolic      # a COCO set needs no converting
     python -m examples.look_in_fiftyone as-coco/val as-coco/annotations/instances_val.json
 
-The test runs all up to the import of fiftyone, and reads the json with pycocotools. What follows was not run there: it
-is written after FiftyOne's pages on COCO (COCODetectionDataset, add_coco_labels).
+The test runs all up to the import of fiftyone, and reads the json with pycocotools. FiftyOne 1.22 itself was tried as
+far as it goes without its MongoDB: it read the labels and the detections. Its evaluation and its app were not seen.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def main() -> None:
         dataset_type=fo.types.COCODetectionDataset,
         data_path=str(args.images),
         labels_path=str(args.labels),
-        label_field="labels",
         label_types="detections",
+        label_field={"detections": "labels"},  # a plain name would be put before both fields
         include_id=True,  # the images' ids, by which the detections find them
     )
     add_coco_labels(dataset, "detections", str(args.detections), categories, coco_id_field="coco_id")

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ from system.files import write_text
 from system.shipped import IS_INSTALLED
 from system.version import VERSION
 
+COLUMNS = 80  # of a terminal that nobody has widened
+INDENT = "    "
 LONGEST = 1000  # characters of a message: what a file or a name brings along may be of any length
 
 
@@ -88,11 +91,17 @@ def out_of_memory(fault: BaseException) -> bool:
     return named or (isinstance(fault, RuntimeError) and "alloc" in str(fault))
 
 
+def folded(line: str, begin: str = "") -> str:
+    """In as many lines of a terminal as it takes, with no word cut."""
+    return textwrap.TextWrapper(COLUMNS, begin, INDENT, break_long_words=False, break_on_hyphens=False).fill(line)
+
+
 class _Visible(logging.Formatter):
-    """Warnings name files as well."""
+    """Warnings name files as well, and may be long."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        line = visible(super().format(record))
+        return folded(line) if sys.stderr.isatty() else line
 
 
 def exit_status(work: Callable[[], int | None]) -> int:

@@ -8,40 +8,20 @@ share the work; the command without it then finds everything trained and writes 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, ValidationError
-
-from data.settings import Settings
-from system.command import Parser, exit_status, names
+from system.command import exit_status
 from system.files import write_text
-from system.names import check_name
 from training.compare_table import Judge, Row, markdown, plot_against_fps, plot_curves, table_csv
-from training.config import RunConfig
-from training.run import check_run_name, train_in
-from training.values import ConfigError, config_path, merge, read_yaml
+from training.comparison import Comparison, Configs, check_labels, parse_words, read_at_once
+from training.run import train_in
 
 WARM_UPS = 3  # rounds that do not count
 Judges = Mapping[str, Judge]  # by the name of their task
-Configs = Mapping[tuple[str, int], RunConfig]  # by variant and seed
-
-
-class Comparison(Settings):
-    """What a comparison file holds."""
-
-    name: str = Field(description="folder of the comparison in the runs folder")
-    recipe: str = Field(description="config that all variants share, relative to this file")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="every variant is trained with each of these")
-    baseline: str = Field("none", description="variant that the others' ratios refer to")
-    variants: dict[str, dict[str, Any]] = Field(min_length=1, description="label: the settings that differ")
-    relative: dict[str, str] = Field({}, description="label: the variant of whose gain its own is told as a multiple")
-    rounds: int = Field(30, ge=1, description="rounds of the interleaved speed measurement")
 
 
 def compare(
@@ -51,7 +31,7 @@ def compare(
     `overrides` change the recipe, not what a variant or a seed sets; `seeds` go before the file's. Returns the exit
     status."""
     judge, comparison, configs = read(judges, path, overrides, seeds)
-    _check_labels(path, comparison, only)
+    check_labels(path, comparison, only)
     folder = Path(next(iter(configs.values())).train.runs) / comparison.name
     for seed in comparison.seeds:
         for label in only or comparison.variants:
@@ -76,40 +56,14 @@ def compare(
 def read(
     judges: Judges, path: Path, overrides: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> tuple[Judge, Comparison, Configs]:
-    """Who judges, the comparison, and the config of every (variant, seed). The recipe says which task; one that says
-    none is of the first."""
-    values = read_yaml(path)
-    if seeds:
-        values["seeds"] = seeds
-    try:
-        comparison = Comparison.model_validate(values)
-    except ValidationError as fault:
-        error = fault.errors()[0]
-        raise ConfigError(f"{path}: {'.'.join(map(str, error['loc']))}: {error['msg'].lower()}") from None
-    for what, name in (("name", comparison.name), *(("variant", label) for label in comparison.variants)):
-        check_run_name(f"{path}: {what}", name)
-    if len(set(comparison.seeds)) < len(comparison.seeds):
-        raise ConfigError(f"{path}: seeds {list(comparison.seeds)}: one stands there twice; each is trained once")
-    if comparison.baseline not in comparison.variants:
-        raise ConfigError(f"{path}: baseline {comparison.baseline!r} is not among the variants")
-    recipe_file = path.parent / comparison.recipe
-    named = read_yaml(recipe_file).get("task", next(iter(judges)))
-    judge = judges[check_name("task", named, judges)]
-    config_type = judge.task.config_type
-    recipe = config_type.load(recipe_file, overrides).plain()
-    configs = {}
-    for label, difference in comparison.variants.items():
-        for seed in comparison.seeds:
-            values = merge(merge(recipe, difference), {"train": {"seed": seed}})
-            configs[label, seed] = config_type.parse(values, where=f"{path}: variants.{label}")
-    return judge, comparison, configs
-
-
-def _check_labels(path: Path, comparison: Comparison, only: Sequence[str]) -> None:
-    named = [*only, *comparison.relative.keys(), *comparison.relative.values()]
-    unknown = [label for label in named if label not in comparison.variants]
-    if unknown:
-        raise ConfigError(f"{path}: no variant {unknown[0]!r}; there are {', '.join(comparison.variants)}")
+    """Who judges, the comparison, and the config of every (variant, seed)."""
+    kinds = {task: judge.task.config_type for task, judge in judges.items()}
+    comparison, at_once = read_at_once(kinds, path, overrides, seeds)
+    configs = {
+        (label, seed): kinds[config.task].parse(config.plain(), where=f"{path}: variants.{label}")
+        for (label, seed), config in at_once.items()
+    }
+    return judges[next(iter(configs.values())).task], comparison, configs
 
 
 def _rows(judge: Judge, comparison: Comparison, configs: Configs, folder: Path) -> list[Row]:
@@ -172,19 +126,7 @@ def _caption(judge: Judge, comparison: Comparison, configs: Configs) -> str:
     )
 
 
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None
-
-
 def command(judges: Judges, prog: str, description: str, example: str) -> int:
     """The command line of a comparison of these tasks."""
-    parser = Parser(prog=prog, description=description)
-    parser.add_argument("comparison", type=config_path, help=f"a comparison file, for example {example}")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe that differ")
-    parser.add_argument("--only", type=names, default=(), metavar="LABEL,..", help="train these, write no table")
-    parser.add_argument("--seeds", type=_seeds, default=(), metavar="N,..", help="train each variant with these")
-    args = parser.parse_intermixed_args()
-    return exit_status(lambda: compare(judges, args.comparison, args.overrides, args.only, args.seeds))
+    words = parse_words(prog, description, example)
+    return exit_status(lambda: compare(judges, words.comparison, words.overrides, words.only, words.seeds))

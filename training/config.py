@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from data.settings import Settings
 from system.command import door
-from training.settings import OptimizerSettings, PhaseSettings, TrainSettings
-from training.values import ConfigError, apply, read_yaml, shortened
+from system.names import check_name
+from training.settings import AT_ONCE, OptimizerSettings, PhaseSettings, TrainSettings
+from training.values import ConfigError, apply, config_path, read_yaml, shortened
+
+Chosen = TypeVar("Chosen")
+LONGEST_NAME = 200  # characters of a run's, with room for what is put behind it
 
 
 class RunConfig(Settings):
@@ -76,8 +80,17 @@ class RunConfig(Settings):
     @classmethod
     def parse(cls, values: dict[str, Any], where: str) -> Self:
         """Validates plain values; the first fault becomes one readable line that begins with `where`."""
+        return cls._validated(values, where)
+
+    @classmethod
+    def parse_at_once(cls, values: dict[str, Any], where: str) -> Self:
+        """As `parse`, without torch, and so without knowing whether the backbone exists."""
+        return cls._validated(values, where, AT_ONCE)
+
+    @classmethod
+    def _validated(cls, values: dict[str, Any], where: str, context: str | None = None) -> Self:
         try:
-            config = cls.model_validate(values)
+            config = cls.model_validate(values, context=context)
         except ValidationError as fault:
             raise ConfigError(f"{where}: {_explain(fault.errors()[0], cls)}") from None
         except RecursionError:
@@ -101,6 +114,28 @@ class RunConfig(Settings):
     def plain(self) -> dict[str, Any]:
         """As plain values, for a file."""
         return self.model_dump(mode="json")
+
+
+def check_words(kinds: Mapping[str, type[RunConfig]], config: str | None, overrides: Sequence[str]) -> None:
+    """Raises ConfigError for a file that cannot be read and for settings that are wrong; `kinds` by their task."""
+    if config:
+        path = config_path(config)
+        values = read_yaml(path)
+        kind = of_task(kinds, values)
+        apply(values, overrides)
+        kind.parse_at_once(values, where=str(path))
+
+
+def of_task(choices: Mapping[str, Chosen], values: Mapping[str, Any]) -> Chosen:
+    """What belongs to the task that a config names; one that names none is of the first."""
+    return choices[check_name("task", values.get("task", next(iter(choices))), choices)]
+
+
+def check_run_name(what: str, name: str) -> None:
+    """It becomes a folder in train.runs, and is no way out of it."""
+    if Path(name).name != name or name.strip(" .") == "" or not name.isprintable() or len(name) > LONGEST_NAME:
+        expected = f"a run's name is printable, at most {LONGEST_NAME} characters long and no path"
+        raise ConfigError(f"{what} {name!r:.80}: {expected}; train.runs=DIR says where it goes")
 
 
 def flatten(config: RunConfig) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from system.command import door
 from system.files import locked
 from system.names import check_name
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import RunConfig, changed
+from training.config import RunConfig, changed, check_run_name, of_task
 from training.distributed import World, join_world
 from training.precision import pick_device
 from training.task import Task
 from training.trainer import Trainer
 from training.values import ConfigError, config_path, read_yaml
 
-LONGEST_NAME = 200  # characters, with room for what is put behind it
 Tasks = Mapping[str, type[Task[Any]]]
 
 
@@ -69,8 +68,7 @@ def _resolve(
 ) -> tuple[type[Task[Any]], RunConfig]:
     if config_file:
         path = config_path(config_file)
-        named = read_yaml(path).get("task", next(iter(tasks)))
-        task_type = tasks[check_name("task", named, tasks)]
+        task_type = of_task(tasks, read_yaml(path))
         return task_type, task_type.config_type.load(path, overrides)
     if checkpoint:
         task_type = tasks[check_name("task", checkpoint.task, tasks)]
@@ -86,13 +84,6 @@ def _new_folder(config: RunConfig) -> Path:
     folder = next(runs / name for name in names if not (runs / name).exists())
     folder.mkdir(parents=True)
     return folder
-
-
-def check_run_name(what: str, name: str) -> None:
-    """It becomes a folder in train.runs, and is no way out of it."""
-    if Path(name).name != name or name.strip(" .") == "" or not name.isprintable() or len(name) > LONGEST_NAME:
-        expected = f"a run's name is printable, at most {LONGEST_NAME} characters long and no path"
-        raise ConfigError(f"{what} {name!r:.80}: {expected}; train.runs=DIR says where it goes")
 
 
 def _say_what_next(folder: Path, stopped_by: int, chart: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from system.command import INDENT, folded
 from system.files import replacing, write_text
 from training.config import RunConfig
 from training.progress import Progress
 from training.task import Chart, Validation
 
-INDENT = "    "
-COLUMNS = 80  # of a terminal that nobody has widened
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {remaining} left{postfix}"
 
 
@@ -51,7 +49,7 @@ class RunLog:
     def say(self, message: str) -> None:
         """A line that does not tear the progress bar. A terminal gets it in as many lines as it takes."""
         if self.active:
-            shown = "\n".join(map(_folded, message.splitlines())) if sys.stderr.isatty() else message
+            shown = "\n".join(map(folded, message.splitlines())) if sys.stderr.isatty() else message
             tqdm.write(shown, file=sys.stderr)
 
     def start_epoch(self, title: str, steps: int, done: int) -> None:
@@ -126,12 +124,7 @@ def _epoch_lines(row: Mapping[str, Any], epochs: int, seconds_left: float) -> st
 
 
 def _indented(line: str) -> str:
-    return _folded(line, INDENT)
-
-
-def _folded(line: str, begin: str = "") -> str:
-    """In as many lines as it takes, with no word cut."""
-    return textwrap.TextWrapper(COLUMNS, begin, INDENT, break_long_words=False, break_on_hyphens=False).fill(line)
+    return folded(line, INDENT)
 
 
 def plot_run(folder: Path, rows: list[dict[str, Any]], chart: Chart) -> None:

@@ -1,21 +1,21 @@
 """Settings of any training run: its backbone, its phases, its optimiser, its loop. A task's config composes them with
-its own."""
+its own. torch is imported by one question only: whether the backbone exists."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from typing_extensions import Self
 
-from backbones.attention import CATALOGUE
 from backbones.names import Coverage, Placement
-from backbones.pruned import check_pruned
-from backbones.resnet import ARCHS, check_backbone
-from backbones.spec import AttentionSpec, option_parameters, split
-from data.batches import size_choices
-from data.resize import LARGEST
+from data.resize import LARGEST, size_choices
 from data.settings import Settings
+
+if TYPE_CHECKING:
+    from backbones.spec import AttentionSpec
+
+AT_ONCE = "at once"  # context of a validation that leaves out what needs torch
 
 
 class BackboneSettings(Settings):
@@ -23,10 +23,10 @@ class BackboneSettings(Settings):
 
     classifies: ClassVar[bool] = False  # some attention has its place in a classifier only
 
-    arch: str = Field(default="resnet18", description=f"backbone: {', '.join(ARCHS)}")
+    arch: str = Field(default="resnet18", description="backbone: resnet18, resnet34, resnet50, resnet101, resnet152")
     attention: str = Field(
         default="emca-se",
-        description=f"attention of the backbone, NAME[:option=value,...]: {', '.join(CATALOGUE)}",
+        description="attention of the backbone, NAME[:option=value,...]; `python -m backbones.profile` lists the names",
     )
     placement: Placement = Field(default="first", description="blocks of a stage that carry attention")
     coverage: Coverage = Field(default="1,N", description="earlier maps that feed an emca attention (EMCA, eq. 5)")
@@ -42,7 +42,14 @@ class BackboneSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _backbone_exists(self) -> Self:
+    def _backbone_exists(self, info: ValidationInfo) -> Self:
+        if info.context == AT_ONCE:
+            return self
+        from backbones.attention import CATALOGUE
+        from backbones.pruned import check_pruned
+        from backbones.resnet import check_backbone
+        from backbones.spec import option_parameters, split
+
         check_backbone(self.arch, self.attention_spec, num_classes=1000 if self.classifies else None)
         if self.pruned:
             check_pruned(self.arch, self.attention_spec, self.pruned)
@@ -55,6 +62,8 @@ class BackboneSettings(Settings):
     @property
     def attention_spec(self) -> AttentionSpec:
         """`attention` with the three settings beside it, for the options that its text does not give."""
+        from backbones.spec import AttentionSpec
+
         beside = {"placement": self.placement, "coverage": self.coverage, "residual_gate": self.residual_gate}
         return AttentionSpec.parse(self.attention, otherwise=beside)
 

@@ -17,12 +17,6 @@ class ConfigError(ValueError):
     """A setting is wrong; the message names it, says what was found and what would be right."""
 
 
-def check_words(config: str | None, overrides: Sequence[str]) -> None:
-    """Raises ConfigError for a file or a word that cannot be read; whether they name settings, their models know."""
-    if config:
-        apply(read_yaml(config_path(config)), overrides)
-
-
 def config_path(text: str) -> Path:
     """The file that a person names: a path, or one of the configs that come with the project, `kitti` for example."""
     path = Path(text)

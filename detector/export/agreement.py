@@ -34,7 +34,7 @@ class Difference:
 
     def __str__(self) -> str:
         lines = [
-            f"largest difference from PyTorch over {self.predictions} predictions: "
+            f"largest difference from PyTorch over {self.predictions} predictions:\n  "
             f"boxes {self.boxes:.3g} px, scores {self.scores:.2g}"
         ]
         if self.seen:

@@ -52,9 +52,21 @@ def test_the_import_takes_no_torch() -> None:
 
 
 def test_torch_waits_until_it_is_known_that_there_is_something_to_do() -> None:
-    modules = "train, evaluate, detect, detector.api.detector, detector.export.__main__"
-    code = f"import sys, {modules}; sys.argv = ['train.py', 'kiti']; train.main(); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    modules = "train, compare, evaluate, detect, detector.api.detector, detector.export.__main__"
+    wrong = """
+for door, *words in (
+    (train, "kiti"),
+    (train, "kitti", "optimizer.rate=1"),
+    (train, "cifar10", "optimizer.lr=fast"),
+    (compare, "compare-kiti"),
+    (compare, "compare-kitti", "optimizer.rate=1"),
+    (compare, "compare-kitti", "--only", "see"),
+):
+    sys.argv = ["door.py", *words]
+    assert door.main() == 2, words
+sys.exit("torch" in sys.modules)"""
+    ended = subprocess.run([sys.executable, "-c", f"import sys, {modules}{wrong}"], cwd=ROOT, capture_output=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_every_form_of_a_picture_gives_what_the_predictor_finds(

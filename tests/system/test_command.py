@@ -84,3 +84,12 @@ def test_a_warning_names_a_file_as_a_message_does(capsys: pytest.CaptureFixture)
     assert handler is not None
     exit_status(lambda: handler.emit(logging.makeLogRecord({"msg": "%s: odd", "args": ("a\x1b[31m.png",)})))
     assert capsys.readouterr().err == "a\\x1b[31m.png: odd\n"
+
+
+def test_a_terminal_gets_a_long_warning_folded(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, said = logging.lastResort, "split 'train': " + "Person_sitting (4), " * 9 + "Tram (1)"
+    assert handler is not None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    exit_status(lambda: handler.emit(logging.makeLogRecord({"msg": said})))
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80 and " ".join(line.strip() for line in lines) == said
