@@ -26,7 +26,7 @@ from backbones.names import COVERAGES, PLACEMENTS
 from backbones.resnet import ARCHS, build_backbone, check_backbone, goes_with
 from backbones.spec import AttentionSpec, split
 from backbones.whole_pass import Photos, WholePass
-from system.command import Parser, count, exit_status
+from system.command import Parser, count, exit_status, folded
 from system.files import write_text
 from system.names import check_name
 
@@ -289,7 +289,7 @@ def _caption(with_fps: bool, batch: int, device: torch.device, data: Path | None
         if data:
             at_once = f"{batch} images at a time, a whole pass over {data} from files to logits, {workers} workers"
         text += f" fps: PyTorch {torch.__version__}, {where}, float32, {at_once}."
-    return text
+    return folded(text)
 
 
 def write_json(rows: Sequence[Profile], target: str) -> None:
