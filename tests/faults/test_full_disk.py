@@ -74,9 +74,9 @@ def test_openvino_that_finds_no_room_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("to", "room_for"), [("onnx", 0.5), ("onnx", 1.5), ("openvino", 0.5), ("openvino", 2.01)])
+@pytest.mark.parametrize(("to", "room_for"), [("onnx", 0.5), ("onnx", 1.5), ("openvino", 0.5)])
 def test_an_export_that_finds_no_room_leaves_the_old_file(tmp_path: Path, to: str, room_for: float) -> None:
-    """Room for so many files of the network's size: it ends in the first, in its copy, in OpenVINO's own."""
+    """Room for so many files of the network's size: it ends in the first, or in its copy."""
     for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
         pytest.importorskip(package)
     config = Config().override(["network.width=0.125", "data.classes=kitti3", "phases=[{size: 64}]"])
