@@ -12,10 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from detector.inference.weights import SHIPPED, WeightsError, is_checkpoint, weights_argument
-from system.command import Parser, door, exit_status
+from system.command import Parser, door, exit_status, fraction
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
+CONF, IOU = 0.25, 0.45  # detect.py's
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,6 +38,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--size", type=int, nargs="+", metavar="PX", help="input height and width, or one side (default: W's)")
     add("--batch", type=int, metavar="N", help="images a call, fixed; not in int8 by OpenVINO (default: any)")
     add("--threads", type=int, metavar="N", help="processor threads (default: all cores)")
+    nms = parser.add_argument_group("suppression inside, for software that has none of its own")
+    nms.add_argument("--nms", action="store_true", help="the file gives detections [M, 7] (docs/performance.md)")
+    nms.add_argument("--conf", type=fraction, metavar="SCORE", help=f"lowest score of a detection (default: {CONF})")
+    nms.add_argument("--iou", type=fraction, help=f"overlap at which the weaker box goes (default: {IOU})")
     int8 = parser.add_argument_group("int8")
     int8.add_argument("--calibrate", type=Path, metavar="SOURCE", help="data set folder, or a video")
     int8.add_argument("--split", default="train", help="frames of the data set to calibrate on (default: %(default)s)")
@@ -66,6 +71,14 @@ def _check(args: argparse.Namespace) -> None:
         raise WeightsError("--precision int8 needs frames to measure activations on: --calibrate ROOT, or a video")
     if args.batch is not None and (args.to, args.precision) == ("openvino", "int8"):
         raise WeightsError(f"--batch {args.batch}: OpenVINO computes int8 of a fixed batch wrongly; leave --batch out")
+    if args.nms and args.precision == "bf16":
+        raise WeightsError("--nms: in bf16 OpenVINO would round boxes by pixels; leave out --half and --precision bf16")
+    if args.nms and args.batch is not None:
+        raise WeightsError(f"--batch {args.batch}: with --nms the batch stays free; leave --batch out")
+    if not args.nms and (args.conf is not None or args.iou is not None):
+        raise WeightsError("--conf and --iou belong to --nms: without it the file suppresses nothing")
+    if args.iou == 1:
+        raise WeightsError("--iou 1: no two boxes overlap by more, so nothing would be suppressed; give less")
     for name in ("batch", "frames", "check_frames"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise WeightsError(f"--{name.replace('_', '-')} {getattr(args, name)}: give 1 or more")
@@ -81,7 +94,7 @@ def _output(args: argparse.Namespace) -> Path:
     """W.onnx or W.xml; with the precision in the name where it is not fp32, so that they can lie side by side.
     Beside W; of a shipped model in the working folder.
     """
-    tag = "" if args.precision == "fp32" else f"-{args.precision}"
+    tag = ("" if args.precision == "fp32" else f"-{args.precision}") + ("-nms" if args.nms else "")
     output: Path = args.output or args.weights.parent / f"{args.weights.stem}{tag}{SUFFIX[args.to]}"
     if output.suffix != SUFFIX[args.to]:
         raise WeightsError(f"--output {output}: a file made with --to {args.to} must end in {SUFFIX[args.to]}")
@@ -96,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output = _output(args)
         from detector.export.convert import export  # late: torch takes seconds, mistakes are told at once
 
-        export(args, output)
+        inside = (CONF if args.conf is None else args.conf, IOU if args.iou is None else args.iou)
+        export(args, output, inside if args.nms else None)
 
     return exit_status(work)
 

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from data.annotation import Annotation
+from data.resize import fit
 from detector.evaluation.evaluator import Evaluation, evaluate
 from detector.export.graph import ImagesToBoxes
-from detector.inference.detections import to_labels
+from detector.inference.detections import Detections, to_labels
 from detector.inference.predictor import Image, Predictor
 from detector.inference.runtimes import ExportedBackend
 
@@ -60,6 +61,21 @@ def compare(graph: ImagesToBoxes, backend: ExportedBackend, images: NDArray[np.u
         seen_boxes=float(off_boxes[seen].max(initial=0)),
         seen_scores=float(off_scores[seen].max(initial=0)),
         close=np.allclose(boxes, expected_boxes, rtol=1e-3, atol=0.1) and bool(off_scores.max() < 1e-3),
+    )
+
+
+def find_in_inputs(backend: ExportedBackend, inputs: NDArray[np.uint8], conf: float, iou: float) -> list[Detections]:
+    """What it finds in images [B, H, W, 3] of the input size, in pixels of the input."""
+    whole = fit(backend.size, backend.size, backend.policy)
+    return backend.finish(backend.run(inputs), [whole] * len(inputs), conf, iou)
+
+
+def same(a: Detections, b: Detections) -> bool:
+    """The same detections in the same order, as far as two ways of rounding can tell."""
+    return (
+        np.array_equal(a.labels, b.labels)
+        and np.allclose(a.boxes, b.boxes, rtol=1e-5, atol=1e-3)
+        and np.allclose(a.scores, b.scores, rtol=0, atol=1e-5)
     )
 
 

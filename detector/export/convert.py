@@ -10,13 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.resize import OF_ONE_SIZE
 from detector.evaluation.run import LOWEST_SCORE
-from detector.export.agreement import SEEN, ap_before_and_after, compare, find, sample_images
+from detector.export.agreement import (
+    SEEN,
+    ap_before_and_after,
+    compare,
+    find,
+    find_in_inputs,
+    same,
+    sample_images,
+)
 from detector.export.calibration import calibration_frames, checking_frames, network_inputs
 from detector.export.graph import ImagesToBoxes, halve_weights, save_openvino, to_openvino, write_onnx
 from detector.export.quantise import Inputs, quantise_onnx, quantise_openvino
+from detector.export.suppression import suppress_onnx, suppress_openvino
 from detector.inference.backend import open_backend
 from detector.inference.card import Card
 from detector.inference.predictor import Image, Predictor
@@ -28,8 +38,10 @@ from system.files import naming
 TEMPORARY = ".export-"  # the folder's name begins so
 
 
-def export(args: argparse.Namespace, output: Path) -> None:
-    """Writes `output`, says how it differs from PyTorch, and in int8 what it costs. `args` are those of the command."""
+def export(args: argparse.Namespace, output: Path, suppressed: tuple[float, float] | None) -> None:
+    """Writes `output`, says how it differs from PyTorch, and in int8 what it costs. `args` are those of the command;
+    `suppressed` are the lowest score and the overlap of a suppression that goes inside.
+    """
     trained = load_trained(args.weights)
     if (policy := trained.config.data.resize) not in OF_ONE_SIZE:
         found = f"its input is as large as an image needs (data.resize={policy}), and an exported file has one size"
@@ -57,10 +69,14 @@ def export(args: argparse.Namespace, output: Path) -> None:
         if card.precision == "fp32" and not difference.close:
             raise WeightsError(f"{args.weights}: the exported graph does not compute what PyTorch does ({difference})")
         table = _cost_of_int8(made, frames, args) if card.precision == "int8" else ""
+        if suppressed is not None:
+            made = _with_suppression(made, backend, replace(card, suppressed=suppressed), samples)
         _put_in_place(made, output)
     width, height = card.size[::-1]
     print(f"{output}: {_megabytes(output):.1f} MB, input {width}x{height}, computes in {backend.precision}")
     print(difference)
+    if suppressed:
+        print("suppresses by itself, from a score of {:g} up at an overlap of {:g}".format(*suppressed))
     if table:
         print(table)
 
@@ -82,6 +98,19 @@ def _convert(plain: Path, card: Card, to: str, inputs: Inputs) -> Path:
         made = plain.with_name("made.onnx")
         quantise_onnx(plain, made, card, inputs)
     return made
+
+
+def _with_suppression(made: Path, outside: ExportedBackend, card: Card, samples: NDArray[np.uint8]) -> Path:
+    """The file beside `made` that suppresses by itself, once it was seen to do it as `outside` of the graph."""
+    assert card.suppressed is not None
+    suppressing = made.with_stem("suppressing")
+    (suppress_openvino if made.suffix == ".xml" else suppress_onnx)(made, suppressing, card)
+    inside = open_backend(suppressing, "cpu", outside.precision, 1)
+    assert isinstance(inside, ExportedBackend)
+    found, expected = (find_in_inputs(backend, samples, *card.suppressed) for backend in (inside, outside))
+    if not all(map(same, found, expected)):
+        raise WeightsError("--nms: the graph does not suppress as it does outside; export without it")
+    return suppressing
 
 
 def _cost_of_int8(made: Path, frames: Mapping[str, Image], args: argparse.Namespace) -> str:

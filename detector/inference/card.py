@@ -18,7 +18,8 @@ FORMAT = "kitti-attention-detector-graph/1"
 @dataclass(frozen=True, slots=True)
 class Card:
     """Class names, input size (height, width), resize policy, the arithmetic or storage the file was made for: fp32,
-    bf16, fp16 or int8, and whether suppression averages boxes. Normalisation and decoding are part of the graph.
+    bf16, fp16 or int8, and whether suppression averages boxes. Normalisation and decoding are part of the graph;
+    `suppressed` says from which score up, and at which overlap, suppression is too.
     """
 
     classes: tuple[str, ...]
@@ -26,6 +27,7 @@ class Card:
     policy: str
     precision: str
     averages: bool = True
+    suppressed: tuple[float, float] | None = None
 
     def to_properties(self) -> dict[str, str]:
         """As the strings that ONNX's metadata_props and OpenVINO's rt_info hold."""
@@ -36,6 +38,7 @@ class Card:
             "resize": self.policy,
             "precision": self.precision,
             "averages": json.dumps(self.averages),
+            "suppressed": json.dumps(self.suppressed),
             "checksum": BLANK,  # for `seal` to fill in
         }
 
@@ -57,7 +60,11 @@ def read_card(properties: Mapping[str, str], path: Path) -> Card:
         if policy not in OF_ONE_SIZE or precision not in ("fp32", "bf16", "fp16", "int8"):
             raise ValueError(f"resize {policy!r:.40}, precision {precision!r:.40}")
         averages = json.loads(properties.get("averages", "true"))  # what files of before all do
-        return Card(classes, size, policy, precision, bool(averages))
+        suppressed = json.loads(properties.get("suppressed", "null"))
+        if suppressed is not None:
+            conf, iou = map(float, suppressed)
+            suppressed = (conf, iou)
+        return Card(classes, size, policy, precision, bool(averages), suppressed)
     except (KeyError, TypeError, ValueError, RecursionError) as fault:
         raise WeightsError(f"{path}: its metadata is damaged ({fault!s:.160}); export it again") from None
 

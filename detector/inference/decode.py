@@ -71,7 +71,23 @@ def to_detections(
     average: bool = True,
 ) -> Detections:
     """Candidates of one image: boxes [n, 4] xyxy px of the network input, scores [n], labels [n], in any order."""
-    boxes, scores, labels = suppress(boxes, scores, labels, iou, limit, candidates, average)
+    return _in_original(*suppress(boxes, scores, labels, iou, limit, candidates, average), geometry)
+
+
+def split(found: NDArray[np.float32], geometries: Sequence[Geometry], conf: Threshold) -> list[Detections]:
+    """The same of a graph that suppresses: [M, 7] image, x1, y1, x2, y2, score, label; what scores above `conf`."""
+    image, label = found[:, 0], found[:, 6].astype(np.int64)
+    counts = found[:, 5] > (conf if isinstance(conf, float) else conf[label])
+    each = [counts & (image == index) for index in range(len(geometries))]
+    return [
+        _in_original(found[rows, 1:5], found[rows, 5], label[rows], geometry)
+        for rows, geometry in zip(each, geometries, strict=True)
+    ]
+
+
+def _in_original(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.int64], geometry: Geometry
+) -> Detections:
     height, width = geometry.source
     original = geometry.invert(boxes).clip(0, [width, height, width, height])
     return Detections(original.astype(np.float32), scores.astype(np.float32), labels.astype(np.int64))

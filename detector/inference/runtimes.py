@@ -1,4 +1,4 @@
-"""Exported graphs on ONNX Runtime and OpenVINO: images [B, H, W, 3] uint8 -> boxes [B, N, 4], scores [B, N, K]."""
+"""Exported graphs on ONNX Runtime and OpenVINO: images [B, H, W, 3] uint8 -> one of the forms of graph_outputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from data.resize import Geometry
 from detector.inference.card import Card, read_card
-from detector.inference.decode import select
 from detector.inference.detections import Detections
+from detector.inference.graph_outputs import Outputs, form_of
 from detector.inference.seal import check_seal
 from detector.inference.thresholds import Threshold
 from detector.inference.weights import WeightsError
 
-Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 RT_INFO = "kitti_attention_detector"  # the section of OpenVINO's rt_info that holds the card
 
 
@@ -31,7 +30,7 @@ class ExportedBackend(ABC):
     def __init__(self, path: Path, card: Card, precision: str, batch: int | None) -> None:
         self.path = path
         self.classes, self.policy, self.size = card.classes, card.policy, card.size
-        self.averages = card.averages
+        self._form = form_of(card, path)
         self.precision = precision
         self.batch = batch
 
@@ -46,28 +45,27 @@ class ExportedBackend(ABC):
                 full = np.zeros((self.batch, *part.shape[1:]), np.uint8)
                 full[: len(part)] = part
             parts.append([output[: len(part)] for output in self._compute(full)])
-        boxes, scores = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
-        return boxes, scores
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
-        return select(*outputs, geometries, conf, iou, average=self.averages)
+        return self._form.finish(outputs, geometries, conf, iou)
 
     def _compute(self, images: NDArray[np.uint8]) -> Outputs:
         """One call of the runtime, and a look at what came of it: the file may be anyone's."""
         try:
-            boxes, scores = self._infer(images)
+            outputs = self._infer(images, self._form.names)
         except MemoryError:
             raise
         except Exception as fault:  # the runtimes' own exceptions share no base class
             raise WeightsError(f"{self.path}: its graph cannot be computed ({_first_line(fault)})") from None
-        found, rows = (boxes.shape, scores.shape), boxes.shape[1:2]
-        if found != ((len(images), *rows, 4), (len(images), *rows, len(self.classes))):
+        if not self._form.fits(outputs, len(images)):
+            found = tuple(output.shape for output in outputs)
             raise WeightsError(f"{self.path}: of {len(images)} images it makes arrays {found}; export it again")
-        return boxes, scores
+        return outputs
 
     @abstractmethod
-    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
-        """One call of the runtime."""
+    def _infer(self, images: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+        """One call of the runtime: the outputs of these names."""
 
 
 class OnnxBackend(ExportedBackend):
@@ -106,9 +104,9 @@ class OnnxBackend(ExportedBackend):
         batch = shapes["images"][0]
         super().__init__(path, card, held, batch if isinstance(batch, int) else None)
 
-    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
-        boxes, scores = self._session.run(["boxes", "scores"], {"images": images})
-        return boxes, scores
+    def _infer(self, images: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+        outputs: Outputs = self._session.run(names, {"images": images})
+        return outputs
 
 
 class OpenVinoBackend(ExportedBackend):
@@ -129,6 +127,8 @@ class OpenVinoBackend(ExportedBackend):
         card = read_card({name: str(value) for name, value in section.items()}, path)
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         chosen = _openvino_precision(path, card, precision, has_bf16)
+        if card.suppressed and chosen == "bf16":
+            raise WeightsError(f"{path}: with suppression inside it does not run in bf16; use --precision auto")
         ports = (*model.inputs, *model.outputs)
         shapes = {name: _sides(port.get_partial_shape()) for port in ports for name in port.get_names()}
         _check_ports(path, card, shapes)
@@ -146,9 +146,9 @@ class OpenVinoBackend(ExportedBackend):
         self._request = self._compiled.create_infer_request()
         super().__init__(path, card, chosen, shapes["images"][0])
 
-    def _infer(self, images: NDArray[np.uint8]) -> Outputs:
+    def _infer(self, images: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
         outputs = self._request.infer({"images": np.ascontiguousarray(images)}, share_inputs=True)
-        return outputs["boxes"], outputs["scores"]
+        return [outputs[name] for name in names]
 
 
 def _providers(path: Path, device: str, available: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
@@ -185,10 +185,11 @@ def _sides(shape: Any) -> list[int | None]:
 
 def _check_ports(path: Path, card: Card, shapes: Mapping[str, Sequence[object]]) -> None:
     """The graph's inputs and outputs against its card: a file may have been changed since it was written."""
-    missing = [name for name in ("images", "boxes", "scores") if name not in shapes]
+    missing = [name for name in ("images", *form_of(card, path).names) if name not in shapes]
     if missing:
         raise WeightsError(f"{path}: its graph has no {missing[0]!r}; export it again")
-    columns = shapes["scores"][-1] if shapes["scores"] else None
+    sides = shapes.get("scores")
+    columns = sides[-1] if sides else None
     if isinstance(columns, int) and columns != len(card.classes):
         found = f"scores of {columns} classes, its metadata names {len(card.classes)}"
         raise WeightsError(f"{path}: {found}; export it again")
