@@ -25,7 +25,7 @@ class Form(Protocol):
     names: tuple[str, ...]
 
     def fits(self, outputs: Outputs, images: int) -> bool:
-        """Whether outputs have the shapes that so many images give."""
+        """Whether outputs are such as so many images give."""
         ...
 
     def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
@@ -56,11 +56,12 @@ class Suppressed:
 
     names: tuple[str, ...] = ("detections",)
 
-    def __init__(self, path: Path, conf: float, iou: float) -> None:
-        self._path, self._conf, self._iou = path, conf, iou
+    def __init__(self, path: Path, classes: int, conf: float, iou: float) -> None:
+        self._path, self._classes, self._conf, self._iou = path, classes, conf, iou
 
     def fits(self, outputs: Outputs, images: int) -> bool:
-        return outputs[0].shape[1:] == (7,)
+        (found,) = outputs
+        return found.shape[1:] == (7,) and bool(np.isin(found[:, 6], range(self._classes)).all())
 
     def finish(self, outputs: Outputs, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
         if lowest(conf) < self._conf or iou != self._iou:
@@ -71,4 +72,4 @@ class Suppressed:
 
 
 def form_of(card: Card, path: Path) -> Form:
-    return Predictions(card) if card.suppressed is None else Suppressed(path, *card.suppressed)
+    return Predictions(card) if card.suppressed is None else Suppressed(path, len(card.classes), *card.suppressed)

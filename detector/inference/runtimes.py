@@ -28,6 +28,8 @@ class ExportedBackend(ABC):
     device_type = "cpu"
 
     def __init__(self, path: Path, card: Card, precision: str, batch: int | None) -> None:
+        if card.suppressed and batch is not None:
+            raise WeightsError(f"{path}: its batch is fixed and it suppresses by itself; export it again")
         self.path = path
         self.classes, self.policy, self.size = card.classes, card.policy, card.size
         self._form = form_of(card, path)

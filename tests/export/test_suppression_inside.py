@@ -113,6 +113,21 @@ def test_a_file_that_suppresses_finds_the_same(kind, exported, inside):
     assert sum(len(found) for found in outside.predict(images)) > 20
 
 
+def test_labels_that_its_card_does_not_know_are_told(inside, tmp_path):
+    """A stranger's graph: its detections are of a class that is not there."""
+    model = onnx.load(inside["onnx"])
+    last = model.graph.node[-1]
+    (detections,) = last.output
+    last.output[0] = "right"
+    far = onnx.helper.make_tensor("far", onnx.TensorProto.FLOAT, [7], [0, 0, 0, 0, 0, 0, len(CLASSES)])
+    model.graph.initializer.append(far)
+    model.graph.node.append(onnx.helper.make_node("Add", ["right", "far"], [detections]))
+    model.metadata_props.remove(next(entry for entry in model.metadata_props if entry.key == "checksum"))
+    onnx.save(model, tmp_path / "far.onnx")
+    with pytest.raises(WeightsError, match=r"it makes arrays \(\(\d+, 7\),\)"):
+        Predictor(tmp_path / "far.onnx", conf=0.3, threads=1).predict(pictures(1, 60, 100))
+
+
 def test_in_bf16_it_is_refused(weights, inside, capsys):
     """OpenVINO would compute all of it in bf16, boxes too."""
     assert export([str(weights), "--to", "openvino", "--half", "--nms"]) == 2
