@@ -120,7 +120,7 @@ class DetectionDataset:
             text = f"{root}: {len(self.missing)} of {listed} frames of split {split!r} lack their image or label file"
             text += f" (first: {', '.join(self.missing[:3])})"
             if not allow_missing:
-                mend = "complete the data, take them out of the split's list, or set allow_missing"
+                mend = "complete the data, take them out of the split's list, or train with data.allow_missing=true"
                 raise DatasetError(f"{text}; {mend}")
             log.warning("%s; they are left out", text)
         if not self.frames:
