@@ -42,9 +42,9 @@ def _again() -> str:
     return "get it again: git checkout weights, or copy the folder weights of the project once more"
 
 
-_KITTI = ("kitti.pt", "de3e142dd8111f53b7eee43f57c80dd15ca04ce90a36e4ef219c3c9751685780")
+_KITTI = ("kitti.pt", "d0628f8ba71981b95aba037e693aafadfa4018b7153261146abe095bfd39b4b8")
 SHIPPED = {
-    "kitti": Shipped("accurate: 832 x 256 pixels", (256, 832), *_KITTI),
+    "kitti": Shipped("accurate: 1024 x 320 pixels", (320, 1024), *_KITTI),
     "kitti-light": Shipped("fast: the same weights at 512 x 160 pixels, real time on two cores", (160, 512), *_KITTI),
     "kitti-nano": Shipped("fastest: the same weights at 416 x 128 pixels", (128, 416), *_KITTI),
 }
