@@ -13,7 +13,7 @@ demo: .venv/.installed
 	$(RUN) detect.py demo/clip.mp4 --output demo/at-once
 	$(RUN) train.py configs/demo.yaml --name training
 	$(RUN) evaluate.py --weights demo/training/best.pt --data demo/scenes --split val --report demo/report
-	$(RUN) detect.py demo/clip.mp4 --weights demo/training/best.pt --output demo/detections --save video,kitti,json
+	$(RUN) detect.py demo/clip.mp4 --weights demo/training/best.pt --conf 0.4 --output demo/detections --save video,kitti,json
 	@echo
 	@echo "Look at:  demo/at-once/video/clip.mp4      a drawn dashcam clip, seen by the shipped model, which knows real streets"
 	@echo "          demo/detections/video/clip.mp4   the same clip after fine-tuning on drawn scenes"
