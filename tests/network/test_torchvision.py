@@ -272,8 +272,11 @@ def test_under_autocast_boxes_and_losses_stay_float32(kind):
     assert {value.dtype for value in losses.values()} == {torch.float32}
     assert all(value.isfinite() for value in losses.values())
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found = network.candidates(network.eval()(images(2)), conf=0.0)
+        outputs = network.eval()(images(2))
+        found = network.candidates(outputs, conf=0.0)
     assert all(one.boxes.dtype == one.scores.dtype == torch.float32 for one in found)
+    drawn = detect(network, outputs, [SAME, SAME], conf=0.0, iou=0.5, limit=3)
+    assert all(len(one) == 3 and (one.masks is not None) == (kind == "mask_rcnn") for one in drawn)
 
 
 def test_training_without_targets_and_masks_where_they_are_needed_are_told():

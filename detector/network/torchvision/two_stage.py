@@ -167,7 +167,8 @@ class MaskRCNN(FasterRCNN):
     @torch.no_grad()
     def shapes(self, outputs: Judged, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         heads = self.roi_heads
-        pooled = heads.mask_roi_pool(outputs.maps, list(boxes), [outputs.size] * len(boxes))
+        maps = {name: values.float() for name, values in outputs.maps.items()}  # after autocast the boxes alone are
+        pooled = heads.mask_roi_pool(maps, list(boxes), [outputs.size] * len(boxes))
         logits = heads.mask_predictor(heads.mask_head(pooled))  # [all boxes, 1 + K, M, M]
         return [one[:, 0] for one in maskrcnn_inference(logits, [one + 1 for one in labels])]
 
