@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from data.masks import Rle
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, float64 as in the file
 
@@ -31,6 +27,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """The pixels of one object: `size` (height, width) of its picture and its runs, as data/masks.py makes them."""
+
+    size: tuple[int, int]
+    counts: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from data.annotation import AUTO, Annotation, Box, ClassSet, DatasetError
+from data.annotation import AUTO, Annotation, Box, ClassSet, DatasetError, Rle
 from data.cache import GB, CacheSpec
 from data.formats import open_source
 from data.formats.kitti import CLASS_SETS
 from data.images import read_image
-from data.masks import PackedMasks, Rle, decode_all
+from data.masks import PackedMasks, decode_all
 from data.resize import fit, resize_masks
 from data.settings import DataSettings
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,20 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from data.annotation import Box, DatasetError
+from data.annotation import Box, DatasetError, Rle
 from data.formats.boxes import are_numbers
 from data.images import LONGEST_SIDE
 
 Array = NDArray[np.uint8]
 WANTED = 'expected polygons [[x, y, x, y, x, y, ...], ...] or {"size": [height, width], "counts": ...}'
-
-
-@dataclass(frozen=True, slots=True)
-class Rle:
-    """One mask: `size` (height, width) of its picture and its runs."""
-
-    size: tuple[int, int]
-    counts: bytes
 
 
 class PackedMasks:

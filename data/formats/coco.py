@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from data import masks
-from data.annotation import Annotation, Box, DatasetError, Problem
+from data.annotation import Annotation, Box, DatasetError, Problem, Rle
 from data.formats.boxes import are_numbers, exact
 from data.formats.classes import unique_names
 from data.formats.kitti import DONT_CARE
 from data.formats.listed import ListedSource, Listing, Picture, frame_of, read_json
 from data.images import LONGEST_SIDE
-from data.masks import Rle
 from system.files import write_text
 
 ROBOFLOW = "_annotations.coco.json"

@@ -6,15 +6,11 @@ import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.annotation import Annotation
-
-if TYPE_CHECKING:
-    from data.masks import Rle
+from data.annotation import Annotation, Rle
 
 
 class ResultError(ValueError):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.annotation import Rle
 from detector.evaluation.columns import Columns
-
-if TYPE_CHECKING:
-    from data.masks import Rle
 
 
 def with_masks(ground_truth: Columns, detections: Columns) -> Columns | None:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data.annotation import Rle
 from data.formats.kitti import Label, format_label
 from data.images import write_image
-from data.masks import Rle, decode_all, to_json
+from data.masks import decode_all, to_json
 from detector.inference.drawing import draw
 from system.names import check_name
 

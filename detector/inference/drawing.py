@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.masks import Rle, box_of, decode
+from data.annotation import Rle
+from data.masks import box_of, decode
 
 Colour = tuple[int, int, int]
 

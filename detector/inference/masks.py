@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from data.masks import Rle, encode
+from data.annotation import Rle
+from data.masks import encode
 from data.resize import Geometry
 from detector.inference.detections import Detections
 from detector.network.model import DetectionModel

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data import masks
-from data.annotation import DatasetError
-from data.masks import PackedMasks, Rle
+from data.annotation import DatasetError, Rle
+from data.masks import PackedMasks
 
 
 def random_mask(rng: np.random.Generator) -> np.ndarray:

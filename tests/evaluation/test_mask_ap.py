@@ -14,9 +14,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from data.annotation import Annotation
+from data.annotation import Annotation, Rle
 from data.detection import DetectionDataset
-from data.masks import Rle, box_of, decode, encode
+from data.masks import box_of, decode, encode
 from data.scenes.write import make_coco_scenes
 from detector.evaluation import coco_ap, coco_arrays
 from detector.evaluation.coco_ap import STATS
