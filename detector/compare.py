@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,8 +17,9 @@ from detector.inference.pytorch import TorchBackend
 from detector.inference.trained import load_trained
 from detector.network.profile import cost
 from detector.task import DetectionTask
-from training.compare import command
+from training.compare import compare
 from training.compare_table import Judge, Metrics
+from training.comparison import command
 from training.task import Task
 
 LEVELS = ("easy", "moderate", "hard")
@@ -85,4 +87,6 @@ def _of_kitti(metrics: Metrics) -> dict[str, str]:
 
 if __name__ == "__main__":
     judges = {DetectionTask.name: DetectionJudge()}
-    sys.exit(command(judges, "python -m detector.compare", __doc__.splitlines()[0], "configs/compare-kitti.yaml"))
+    kinds, about = {DetectionTask.name: Config}, __doc__.splitlines()[0]
+    work = partial(compare, judges)
+    sys.exit(command(kinds, work, "python -m detector.compare", about, "configs/compare-kitti.yaml"))

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -40,6 +40,16 @@ def replacing(path: str | Path, durable: bool = False) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def giving_up(whole: ExitStack) -> Iterator[None]:
+    """What a full disk refuses in this block is lost: the file that grows in `whole` is given up, and never appears."""
+    try:
+        yield
+    except OSError as fault:
+        with whole:
+            raise fault
 
 
 @contextmanager

@@ -14,10 +14,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from system.command import exit_status
 from system.files import write_text
 from training.compare_table import Judge, Row, markdown, plot_against_fps, plot_curves, table_csv
-from training.comparison import Comparison, Configs, check_labels, parse_words, read_at_once
+from training.comparison import Comparison, Configs, check_labels, read_at_once
 from training.run import train_in
 
 WARM_UPS = 3  # rounds that do not count
@@ -124,9 +123,3 @@ def _caption(judge: Judge, comparison: Comparison, configs: Configs) -> str:
         "fps: the network alone, one image at a time, fp32, variants in turns. minutes: of a training, its validations "
         "left out."
     )
-
-
-def command(judges: Judges, prog: str, description: str, example: str) -> int:
-    """The command line of a comparison of these tasks."""
-    words = parse_words(prog, description, example)
-    return exit_status(lambda: compare(judges, words.comparison, words.overrides, words.only, words.seeds))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
 from data.settings import Settings
-from system.command import Parser, names
+from system.command import Parser, exit_status, names
 from training.config import RunConfig, check_run_name, of_task
 from training.values import ConfigError, apply, config_path, merge, read_yaml
 
 Configs = Mapping[tuple[str, int], RunConfig]  # by variant and seed
+Compare = Callable[[Path, Sequence[str], Sequence[str], Sequence[int]], int]  # comparison, overrides, only, seeds
 
 
 class Comparison(Settings):
@@ -74,7 +75,20 @@ def check_labels(path: Path, comparison: Comparison, only: Sequence[str]) -> Non
         raise ConfigError(f"{path}: no variant {unknown[0]!r}; there are {', '.join(comparison.variants)}")
 
 
-def parse_words(prog: str, description: str, example: str) -> argparse.Namespace:
+def command(kinds: Mapping[str, type[RunConfig]], compare: Compare, prog: str, description: str, example: str) -> int:
+    """The command line of a comparison: what is wrong with its words and its file is told before `compare` is called,
+    which may import torch."""
+    words = _parse(prog, description, example)
+
+    def work() -> int:
+        comparison, _ = read_at_once(kinds, words.comparison, words.overrides, words.seeds)
+        check_labels(words.comparison, comparison, words.only)
+        return compare(words.comparison, words.overrides, words.only, words.seeds)
+
+    return exit_status(work)
+
+
+def _parse(prog: str, description: str, example: str) -> argparse.Namespace:
     parser = Parser(prog=prog, description=description)
     parser.add_argument("comparison", type=config_path, help=f"a comparison file, for example {example}")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe that differ")

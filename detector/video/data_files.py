@@ -10,7 +10,7 @@ from pathlib import Path
 from data.formats.kitti import write_labels
 from detector.inference.detections import BOX_DECIMALS, SCORE_DECIMALS, to_labels, to_objects
 from detector.video.sink import FrameFiles, Result, Sink
-from system.files import naming, replacing
+from system.files import giving_up, naming, replacing
 
 
 class KittiSink(FrameFiles):
@@ -30,12 +30,8 @@ class GrowingFile:
             self._whole = stack.pop_all()
 
     def write(self, text: str) -> None:
-        """What a full disk refuses is lost: the file is given up, and never appears."""
-        try:
+        with giving_up(self._whole):
             self._file.write(text)
-        except OSError as fault:
-            with self._whole:
-                raise fault
 
     def close(self) -> None:
         self._whole.close()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.video.frames import Stamp
-from system.files import replacing
+from system.files import giving_up, replacing
 
 _BT601 = 6  # SMPTE 170M: the matrix of OpenCV's RGB -> YUV; written into the file so that players undo the same one
 _LIMITED_RANGE = 1
@@ -68,15 +68,8 @@ class VideoEncoder:
         frame.duration = max(1, self._rescale(stamp.duration, stamp.time_base))
         frame.time_base = self._base
         frame.colorspace, frame.color_range = _BT601, _LIMITED_RANGE
-        self._mux(frame)
-
-    def _mux(self, frame: av.VideoFrame | None) -> None:
-        """What a full disk refuses is lost: the file is given up, and never appears."""
-        try:
+        with giving_up(self._whole):
             self._container.mux(self._stream.encode(frame))
-        except OSError as fault:
-            with self._whole:
-                raise fault
 
     def close(self) -> None:
         """Flush what the encoder holds back, write the index, show the file under its name."""

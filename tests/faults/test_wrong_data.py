@@ -17,6 +17,7 @@ from detector.config import Config
 from detector.inference.trained import Trained
 from detector.network.build import build_detector
 
+Capture = pytest.CaptureFixture[str]
 OTHERS = ("insight.gradcam", "insight.rotation", "insight.prune")
 DOORS = ["evaluate", "insight.scales", *(pytest.param(door, marks=pytest.mark.slow) for door in OTHERS)]
 
@@ -94,7 +95,13 @@ FOR_DETECTORS = (nothing, only_folders, no_label, no_picture, pictures)
 FOR_CLASSIFIERS = (no_classes, an_empty_class, no_picture_of_a_class, frames_of_a_detector)
 
 
-def assert_told(door: str, words: Sequence[object], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+def assert_told_of(door: str, network: Path, spoil: Callable[[Path], str], root: Path, capsys: Capture) -> None:
+    part = spoil(root)
+    weights = ("--weights", network) if door == "evaluate" else (network,)
+    assert_told(door, (*weights, "--data", root, "--split", "val"), part, capsys)
+
+
+def assert_told(door: str, words: Sequence[object], part: str, capsys: Capture) -> None:
     status = import_module(door).main(list(map(str, words)))
     said = [line for line in capsys.readouterr().err.splitlines() if "/s]" not in line and line.strip()]  # but for bars
     assert status == 2 and len(said) == 1, said
@@ -104,24 +111,20 @@ def assert_told(door: str, words: Sequence[object], part: str, capsys: pytest.Ca
 @pytest.mark.parametrize("spoil", FOR_DETECTORS)
 @pytest.mark.parametrize("door", DOORS)
 def test_of_a_detector(
-    door: str, spoil: Callable[[Path], str], detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    door: str, spoil: Callable[[Path], str], detector: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    part = spoil(tmp_path / "data")
-    weights = ("--weights", detector) if door == "evaluate" else (detector,)
-    assert_told(door, (*weights, "--data", tmp_path / "data", "--split", "val"), part, capsys)
+    assert_told_of(door, detector, spoil, tmp_path / "data", capsys)
 
 
 @pytest.mark.parametrize("spoil", FOR_CLASSIFIERS)
 @pytest.mark.parametrize("door", DOORS)
 def test_of_a_classifier(
-    door: str, spoil: Callable[[Path], str], classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    door: str, spoil: Callable[[Path], str], classifier: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    part = spoil(tmp_path / "data")
-    weights = ("--weights", classifier) if door == "evaluate" else (classifier,)
-    assert_told(door, (*weights, "--data", tmp_path / "data", "--split", "val"), part, capsys)
+    assert_told_of(door, classifier, spoil, tmp_path / "data", capsys)
 
 
-def test_of_pictures_without_a_data_set(detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_pictures_without_a_data_set(detector: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.png").write_text("no picture")
     assert_told("insight.gradcam", (detector, tmp_path / "empty"), "empty: no .png or .jpg in this folder", capsys)
