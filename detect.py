@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from detector.inference.thresholds import Thresholds, thresholds
@@ -93,7 +94,7 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _load(args: argparse.Namespace) -> tuple[Detector, int]:
+def _load(args: argparse.Namespace, ahead: bool) -> tuple[Detector, int]:
     """The predictor, and the batch size that suits its device. torch is imported late, to tell mistakes at once."""
     from detector.inference.predictor import Predictor
 
@@ -103,7 +104,7 @@ def _load(args: argparse.Namespace) -> tuple[Detector, int]:
         weights = Path(name)
         print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
     limits = replace(args.conf, only=args.classes)
-    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads)
+    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads, many=ahead)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    return exit_status(lambda: run(_options(args), lambda: _load(args), stop))
+    return exit_status(lambda: run(_options(args), partial(_load, args), stop))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from benchmarks.peers import Peer
 from data.formats.kitti import class_set
 from data.resize import Geometry, fit, resize
 from detector.config import Config
+from detector.inference.ahead import in_order
 from detector.inference.cores import thread_count
 from detector.inference.predictor import Predictor
 from detector.inference.trained import Trained
@@ -65,7 +66,8 @@ def main() -> None:
         folder = Path(name)
         files = args.weights or [_untrained(args.config, folder / "untrained.pt")]
         predictors = {
-            weights.name: Predictor(weights, args.device, args.precision, threads=args.threads) for weights in files
+            weights.name: Predictor(weights, args.device, args.precision, threads=args.threads, many=True)
+            for weights in files
         }
         if args.peers:
             ways = [_ours(predictor, args, folder, name) for name, predictor in predictors.items()]
@@ -90,14 +92,14 @@ def _compare(predictor: Predictor, args: argparse.Namespace, folder: Path) -> No
     reports: list[Report] = []
 
     def network_alone() -> None:
-        for batch, _ in resized:
-            outputs = predictor.backend.run(batch)
+        begun = (predictor.backend.start(batch) for batch, _ in resized)
+        *_, outputs = in_order(begun, predictor.ahead)
         # one `finish` at the end: it waits for a GPU that works behind our back
         predictor.backend.finish(outputs, resized[-1][1], predictor.conf, predictor.iou)
 
     def predict() -> None:
-        for batch in batches:
-            predictor.predict(batch)
+        for _ in in_order((predictor.start(batch) for batch in batches), predictor.ahead):
+            pass
 
     def end_to_end() -> None:
         reports.append(_run(predictor, args, folder, ("video", "json")))

@@ -5,7 +5,7 @@ Torch-free until a .pt asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ class Backend(Protocol):
     """A network, and what it was trained for: class names, resize policy and input size (height, width).
 
     device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs.
+    lanes: how many calls of `start` run beside each other.
     """
 
     classes: tuple[str, ...]
@@ -32,9 +33,14 @@ class Backend(Protocol):
     size: tuple[int, int]
     device_type: str
     precision: str
+    lanes: int
 
     def run(self, images: NDArray[np.uint8]) -> Any:
         """images [B, H, W, 3] RGB -> whatever `finish` understands."""
+        ...
+
+    def start(self, images: NDArray[np.uint8]) -> Callable[[], Any]:
+        """Begins `run`, and gives what waits for it."""
         ...
 
     def finish(self, outputs: Any, geometries: Sequence[Geometry], conf: Threshold, iou: float) -> list[Detections]:
@@ -42,10 +48,11 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(weights: str | Path, device: str, precision: str, threads: int | None) -> Backend:
+def open_backend(weights: str | Path, device: str, precision: str, threads: int | None, many: bool = False) -> Backend:
     """Loads the weights on the runtime that their suffix names: .pt PyTorch, .onnx ONNX Runtime, .xml OpenVINO.
 
     precision "auto": an exported file as it is, a .pt in what is fastest here. threads: CPU threads, else all cores.
+    many: for those who `start` images before they have the last ones' outputs, where a runtime gains by that.
     """
     path = Path(weights)
     if precision not in PRECISIONS:
@@ -71,4 +78,4 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
     count = thread_count(threads)
     if path.suffix == ".onnx":
         return OnnxBackend(path, precision, count, device if on_gpu else "cpu")
-    return OpenVinoBackend(path, precision, count)
+    return OpenVinoBackend(path, precision, count, many)

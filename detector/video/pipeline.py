@@ -12,8 +12,9 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import av
@@ -21,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.inference.ahead import in_order
 from detector.inference.detections import Detections
 from detector.inference.drawing import draw
 from detector.video.frames import Frame, Source, SourceError
@@ -32,7 +34,8 @@ POLL_S = 0.1  # how soon a waiting stage notices that the others are gone
 
 
 class Detector(Protocol):
-    """What the pipeline needs of a predictor. timings: seconds summed in preprocess, network, postprocess."""
+    """What the pipeline needs of a predictor. timings: seconds summed in preprocess, network, postprocess.
+    ahead: how many calls of `start` to have begun before the first is asked for its detections."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -40,7 +43,10 @@ class Detector(Protocol):
     @property
     def timings(self) -> Mapping[str, float]: ...
 
-    def predict(self, images: list[NDArray[np.uint8]], /) -> list[Detections]: ...
+    @property
+    def ahead(self) -> int: ...
+
+    def start(self, images: list[NDArray[np.uint8]], /) -> Callable[[], list[Detections]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,14 @@ _END = _End()
 _Item = Frame | SourceEnd | _End
 
 
+def _joined(items: Sequence[_Item], detections: Callable[[], list[Detections]]) -> list[Found | SourceEnd]:
+    """Frames with what was found in them, ends of sources between them."""
+    found = iter(detections())
+    return [
+        Found(item, next(found)) if isinstance(item, Frame) else item for item in items if not isinstance(item, _End)
+    ]
+
+
 class Pipeline:
     """One run over `sources`. `stop` ends it early and in order: what is inferred is still written."""
 
@@ -136,6 +150,7 @@ class Pipeline:
         self._progress = progress
         self._halt = threading.Event()  # the writing end is gone: nobody waits for anything any more
         depth = 1 if self._lives else 2 * batch  # what waits in a queue of a live source is lag
+        self._ahead = 1 if self._lives else detector.ahead
         self._frames: Channel[_Item] = Channel(depth, self._halt)
         self._results: Channel[Found | SourceEnd | _End] = Channel(depth, self._halt)
         self._failure: BaseException | None = None
@@ -203,20 +218,20 @@ class Pipeline:
 
     def _infer(self) -> None:
         try:
-            while True:
-                items = self._gather()
-                frames = [item for item in items if isinstance(item, Frame)]
-                found = iter(self._detector.predict([frame.image for frame in frames]) if frames else [])
-                for item in items:
-                    if isinstance(item, _End):
-                        return
-                    self._results.put(Found(item, next(found)) if isinstance(item, Frame) else item)
-                if not items:
-                    return
+            for found in in_order(self._begin_all(), self._ahead):
+                for item in found:
+                    self._results.put(item)
         except BaseException as error:
             self._fail(error)
         finally:
             self._results.put(_END)
+
+    def _begin_all(self) -> Iterator[Callable[[], list[Found | SourceEnd]]]:
+        while items := self._gather():
+            frames = [item.image for item in items if isinstance(item, Frame)]
+            yield partial(_joined, items, self._detector.start(frames) if frames else list)
+            if isinstance(items[-1], _End):
+                return
 
     def _gather(self) -> list[_Item]:
         """Items up to a full batch of frames or the end; none once stopped. Live sources are not waited for twice."""

@@ -49,11 +49,12 @@ class Options:
     selection: Selection = field(default_factory=Selection)
 
 
-def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], stop: threading.Event) -> int:
+def run(options: Options, make_detector: Callable[[bool], tuple[Detector, int]], stop: threading.Event) -> int:
     """Returns the exit status: 0 done, 1 some sources failed, 2 all did, 130 stopped by `stop`.
 
-    `make_detector` gives the detector and the batch size that suits it. What is wrong with the options is said
-    (ValueError, OSError) before it is called, as loading takes seconds.
+    `make_detector` gives the detector and the batch size that suits it. It is told whether frames can be had ahead of
+    time, as those of a camera cannot. What is wrong with the options is said (ValueError, OSError) before it is called,
+    as loading takes seconds.
     """
     world = World.from_environment()
     items = find_items(options.sources, options.selection)
@@ -70,7 +71,9 @@ def run(options: Options, make_detector: Callable[[], tuple[Detector, int]], sto
     world.join(APART)
     try:
         _require_one(world.gather(fault), len(items))
-        detector, good_batch = make_detector()  # before the folder: wrong weights shall leave no empty one
+        detector, good_batch = make_detector(
+            all(source.kind != "live" for source in sources)
+        )  # before the folder: wrong weights shall leave no empty one
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
         with ExitStack() as held:
             folder, is_new = world.main_does(lambda: _claim_folder(options, items, held))

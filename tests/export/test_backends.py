@@ -12,6 +12,7 @@ import torch
 from small_network import CLASSES, pictures
 
 import detect
+from detector.inference.ahead import in_order
 from detector.inference.backend import open_backend
 from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
@@ -169,3 +170,28 @@ def test_detect_needs_nothing_but_the_file(exported, tmp_path):
     assert detect.main([str(picture), "--weights", str(exported["onnx"]), "--output", str(out), "--threads", "1"]) == 0
     found = json.loads((out / "detections.jsonl").read_text())["detections"]
     assert found and {entry["class"] for entry in found} <= set(CLASSES)
+
+
+@pytest.mark.parametrize("kind", ["openvino", "openvino-int8"])
+def test_calls_that_run_beside_each_other_find_the_same(exported, kind):
+    """To the last bit: every one has a thread to itself, as the plain backend has here."""
+    images = pictures(7, 60, 100)
+    plain = Predictor(exported[kind], conf=0.3, threads=1)
+    beside = Predictor(exported[kind], conf=0.3, threads=3, many=True)
+    assert (plain.ahead, beside.ahead, beside.backend.lanes) == (1, 4, 3)
+    begun = [beside.start([image]) for image in images]  # more than run at once: the rest wait
+    found = [wait()[0] for wait in reversed(begun)][::-1]
+    again = [found for (found,) in in_order((beside.start([image]) for image in images), beside.ahead)]
+    assert len(beside.backend._idle) == len(images), "requests are used again"
+    for expected, *others in zip(plain.predict(images), found, again, strict=True):
+        assert len(expected)
+        for other in others:
+            np.testing.assert_array_equal(other.boxes, expected.boxes)
+            np.testing.assert_array_equal(other.scores, expected.scores)
+
+
+def test_a_call_that_fails_beside_others_is_told(exported):
+    backend = OpenVinoBackend(exported["openvino"], "auto", 2, many=True)
+    with pytest.raises(WeightsError, match="its graph cannot be computed"):
+        backend.start(np.zeros((1, 32, 32, 3), np.uint8))()
+    assert backend.start(np.zeros((1, 64, 96, 3), np.uint8))()[0].shape[0] == 1

@@ -11,5 +11,5 @@ import detect  # noqa: E402 - before fakes: OpenCV wants to be loaded before PyA
 from fakes import BrightSpot  # noqa: E402
 
 if __name__ == "__main__":
-    detect._load = lambda args: (BrightSpot(float(sys.argv[1])), 1)
+    detect._load = lambda args, ahead: (BrightSpot(float(sys.argv[1])), 1)
     sys.exit(detect.main([*sys.argv[2:], "--weights", "none"]))

@@ -19,13 +19,21 @@ class BrightSpot:
 
     classes = CLASSES
 
-    def __init__(self, seconds: float = 0.0, fail_at: int | None = None) -> None:
+    def __init__(self, seconds: float = 0.0, fail_at: int | None = None, ahead: int = 1) -> None:
         self.timings = {"preprocess": 0.0, "network": 0.0, "postprocess": 0.0, "images": 0.0}
         self.seconds = seconds
         self.fail_at = fail_at
+        self.ahead = ahead
+        self.begun = self.most_begun = 0
         self.calls: list[int] = []
 
+    def start(self, images):
+        self.begun += 1
+        self.most_begun = max(self.begun, self.most_begun)
+        return lambda: self.predict(images)
+
     def predict(self, images):
+        self.begun -= 1
         time.sleep(self.seconds)
         self.calls.append(len(images))
         if self.fail_at is not None and sum(self.calls) > self.fail_at:

@@ -67,15 +67,23 @@ def pipeline(sources, journal, stop, detector=None, sink=None, **options):
     return Pipeline(sources, detector or BrightSpot(), [sink], journal, stop, **options), sink
 
 
-@pytest.mark.parametrize("batch", [1, 3, 8])
-def test_frames_of_all_sources_come_out_once_and_in_order_with_their_own_boxes(journal, stop, batch):
-    run, sink = pipeline([Clip(10, name="a"), Clip(0, name="none"), Clip(7, name="b")], journal, stop, batch=batch)
+@pytest.mark.parametrize(("batch", "ahead"), [(1, 1), (3, 1), (8, 1), (1, 3), (3, 2)])
+def test_frames_of_all_sources_come_out_once_and_in_order_with_their_own_boxes(journal, stop, batch, ahead):
+    sources, detector = [Clip(10, name="a"), Clip(0, name="none"), Clip(7, name="b")], BrightSpot(ahead=ahead)
+    run, sink = pipeline(sources, journal, stop, detector, batch=batch)
     report = run.run()
+    assert detector.most_begun == ahead and detector.begun == 0
     assert sink.written == [("a", n) for n in range(10)] + [("b", n) for n in range(7)]
     assert sink.ended == [("a", 10), ("none", 10), ("b", 17)] and sink.closed == 1
     for result in sink.results:
         assert result.detections.boxes[0].tolist() == [8 + 2 * result.frame.index, 40, 32 + 2 * result.frame.index, 56]
     assert report.frames == 17 and report.detections == {"Car": 17}
+
+
+def test_a_camera_never_waits_for_the_frame_after_the_next(journal, stop):
+    detector = BrightSpot(ahead=3)
+    pipeline([Clip(5, kind="live")], journal, stop, detector)[0].run()
+    assert detector.most_begun == 1 and sum(detector.calls) == 5
 
 
 def test_a_run_without_sources_ends(journal, stop):
@@ -118,7 +126,8 @@ def test_stages_run_beside_each_other(journal, stop):
     assert not meeting.broken and len(sink.written) == 10
 
 
-def test_a_network_that_fails_ends_the_run_after_the_frames_before_it(journal, stop):
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_network_that_fails_ends_the_run_after_the_frames_before_it(journal, stop, ahead):
     class Network(BrightSpot):
         def predict(self, images):
             found = super().predict(images)
@@ -126,7 +135,7 @@ def test_a_network_that_fails_ends_the_run_after_the_frames_before_it(journal, s
                 raise RuntimeError("the network broke")
             return found
 
-    run, sink = pipeline([Clip(500, seconds=0.001)], journal, stop, Network())
+    run, sink = pipeline([Clip(500, seconds=0.001)], journal, stop, Network(ahead=ahead))
     with pytest.raises(RuntimeError, match="broke"):
         run.run()
     assert [n for _, n in sink.written] == [0, 1, 2, 3] and sink.closed == 1

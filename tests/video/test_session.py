@@ -16,12 +16,12 @@ from detector.video.sources import Item
 from training.distributed import World
 
 
-def never():
+def never(ahead):
     raise AssertionError("the network was loaded")
 
 
 def go(*sources, **options):
-    return run(Options(sources=tuple(map(str, sources)), **options), lambda: (BrightSpot(), 1), threading.Event())
+    return run(Options(sources=tuple(map(str, sources)), **options), lambda ahead: (BrightSpot(), 1), threading.Event())
 
 
 def test_what_is_no_video_and_no_image_is_told_before_the_network_loads(tmp_path):
