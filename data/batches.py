@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augment import Augment, Placed, place
+from data.copy_paste import CopyPaste
 from data.detection import DetectionDataset, Sample
 from data.resize import PADDING, Geometry, fit_together, largest_input, size_choices
 from data.settings import AugmentSettings
@@ -178,6 +179,7 @@ class Prepared(Dataset[Batch]):
         self.dataset, self.policy = dataset, policy
         self._within = "stretch" if policy == "shorter" else policy
         self.augment = Augment(augment, "letterbox" if policy == "shorter" else policy) if augment else None
+        self._copy_paste = CopyPaste(dataset, augment or AugmentSettings())
 
     def __getitems__(self, requests: Sequence[Request]) -> Batch | Exception:
         try:
@@ -202,7 +204,11 @@ class Prepared(Dataset[Batch]):
         if self.augment is None:
             return place(sample, self._within, out)
         rng = np.random.default_rng(request.seed)
-        return self.augment(sample, rng, lambda: self.dataset[int(rng.integers(len(self.dataset)))], out)
+
+        def another() -> Sample:
+            return self._copy_paste(self.dataset[int(rng.integers(len(self.dataset)))], rng)
+
+        return self.augment(self._copy_paste(sample, rng), rng, another, out)
 
 
 class Loader(DataLoader[Made]):

@@ -19,7 +19,8 @@ from data.formats.kitti import CLASS_SETS
 from data.images import read_image
 from data.masks import PackedMasks, decode_all
 from data.resize import fit, resize_masks
-from data.settings import DataSettings
+from data.settings import AugmentSettings, DataSettings
+from system.names import check_name
 
 log = logging.getLogger(__name__)
 Masks = Literal["none", "annotations", "samples"]
@@ -101,6 +102,11 @@ class DetectionDataset:
         objects = labels >= 0
         masks = None if self._masks is None else self._decode(self._masks, rows[objects], frame, source, size)
         return Sample(image, boxes[objects], labels[objects], boxes[~objects], frame, source, masks)
+
+    def targets(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes [n, 4] in pixels of the file, not clipped, and labels [n] of a frame, -1 of a region to ignore."""
+        here = slice(self._start[index], self._start[index + 1])
+        return self._boxes[here], self._labels[here]
 
     @property
     def masks_a_frame(self) -> float:
@@ -199,6 +205,7 @@ def open_dataset(
     dataset = DetectionDataset(settings.root, split, wanted, settings.allow_missing, cache, settings.ignore, use)
     if training:
         tell_names(dataset, f"split {split!r}", is_kitti_set=settings.classes in CLASS_SETS)
+        labels_to_paste(settings.augment, dataset.class_set)
     return dataset
 
 
@@ -225,6 +232,13 @@ def tell_names(dataset: DetectionDataset, where: str, is_kitti_set: bool) -> Non
         log.warning("%s: no object is a %s", where, _some(absent))
     if elsewhere:
         log.warning("%s: neither in data.classes nor in data.ignore, so background: %s", where, _counted(elsewhere))
+
+
+def labels_to_paste(settings: AugmentSettings, classes: ClassSet) -> list[int]:
+    """Of the classes whose objects copy-paste takes. Raises ValueError for a name that is none of the classes'."""
+    what = "class in data.augment.copy_paste_classes"
+    wanted = [check_name(what, classes.spelling(name), classes.names) for name in settings.copy_paste_classes]
+    return [classes.names.index(name) for name in wanted or classes.names]
 
 
 def inverted(annotation: Annotation) -> str | None:

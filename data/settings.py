@@ -30,6 +30,10 @@ class AugmentSettings(Settings):
     value: float = Field(0.4, ge=0, le=1, description="largest exposure change, as a share")
     mosaic: float = Field(0.0, ge=0, le=1, description="probability of composing four frames into one")
     mixup: float = Field(0.0, ge=0, le=1, description="probability of blending two frames")
+    copy_paste: float = Field(
+        0.0, ge=0, le=1, description="probability of 1 to 3 objects of other frames in a frame, of all classes as often"
+    )
+    copy_paste_classes: tuple[str, ...] = Field((), description="classes of the objects to paste; none: all")
     albumentations: tuple[str | dict[str, dict[str, Any]], ...] = Field(
         (), description="its pixel and weather transforms, done last: [{MotionBlur: {p: 0.1}}, {RandomRain: {p: 0.05}}]"
     )
