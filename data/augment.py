@@ -48,7 +48,8 @@ def place(sample: Sample, policy: str, out: np.ndarray) -> Placed:
 
 
 class Augment:
-    """Applies the settings' random changes. All randomness comes from the generator that is passed in."""
+    """Applies the settings' random changes; what copy-paste adds is in the samples already. All randomness comes from
+    the generator that is passed in."""
 
     def __init__(self, settings: AugmentSettings, policy: str) -> None:
         self.settings, self.policy = settings, policy

@@ -134,13 +134,9 @@ def _is_free(sample: Sample, box: np.ndarray) -> bool:
 
 def _whole_pixels(box: np.ndarray, image: np.ndarray, margin: int = 0) -> Window:
     """The part of the image that holds the box [4] and a margin around it."""
-    low, high = np.floor(box[:2] - margin).astype(int), np.ceil(box[2:] + margin).astype(int)
-    return (
-        max(0, int(low[0])),
-        max(0, int(low[1])),
-        min(image.shape[1], int(high[0])),
-        min(image.shape[0], int(high[1])),
-    )
+    x1, y1 = np.maximum(np.floor(box[:2] - margin), 0).astype(int).tolist()
+    x2, y2 = np.minimum(np.ceil(box[2:] + margin), image.shape[1::-1]).astype(int).tolist()
+    return x1, y1, x2, y2
 
 
 def _can_be_cut(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Pictures of what training sees: augmented frames with their boxes and masks and, hatched, the regions to ignore.
 
-python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--masks] [--mosaic 1]
+python -m data.overlays ROOT --split train --out DIR --count 20 [--size 448] [--masks] [--mosaic 1] [--copy-paste 1]
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mosaic", type=fraction, default=0.0, help="probability")
     parser.add_argument("--mixup", type=fraction, default=0.0, help="probability")
+    parser.add_argument("--copy-paste", type=fraction, default=0.0, help="probability")
     parser.add_argument("--albumentations", type=effects, default=(), metavar="NAME[,NAME...]", help="its transforms")
     options = parser.parse_args(arguments)
     return exit_status(lambda: _run(options))
@@ -87,7 +88,12 @@ def effects(text: str) -> tuple[str, ...]:
 def _run(options: argparse.Namespace) -> None:
     masks: Masks = "samples" if options.masks else "none"
     dataset = DetectionDataset(options.root, options.split, options.classes, allow_missing=True, masks=masks)
-    settings = AugmentSettings(mosaic=options.mosaic, mixup=options.mixup, albumentations=options.albumentations)
+    settings = AugmentSettings(
+        mosaic=options.mosaic,
+        mixup=options.mixup,
+        copy_paste=options.copy_paste,
+        albumentations=options.albumentations,
+    )
     sampler = BatchSampler(len(dataset), 1, options.size, seed=options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     loader = make_loader(dataset, sampler, policy=options.resize, augment=settings)

@@ -31,9 +31,9 @@ class AugmentSettings(Settings):
     mosaic: float = Field(0.0, ge=0, le=1, description="probability of composing four frames into one")
     mixup: float = Field(0.0, ge=0, le=1, description="probability of blending two frames")
     copy_paste: float = Field(
-        0.0, ge=0, le=1, description="probability of 1 to 3 objects of other frames in a frame, of all classes as often"
+        0.0, ge=0, le=1, description="probability of 1 to 3 objects of other frames in a frame, each class as often"
     )
-    copy_paste_classes: tuple[str, ...] = Field((), description="classes of the objects to paste; none: all")
+    copy_paste_classes: tuple[str, ...] = Field((), description="classes whose objects are pasted; none named: all")
     albumentations: tuple[str | dict[str, dict[str, Any]], ...] = Field(
         (), description="its pixel and weather transforms, done last: [{MotionBlur: {p: 0.1}}, {RandomRain: {p: 0.05}}]"
     )

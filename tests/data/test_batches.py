@@ -17,7 +17,7 @@ from data.images import ImageError
 from data.resize import fit, resize
 from data.settings import AugmentSettings
 
-STRONG = AugmentSettings(crop=1.0, mosaic=0.3, mixup=0.3)
+STRONG = AugmentSettings(crop=1.0, mosaic=0.3, mixup=0.3, copy_paste=0.5)
 
 
 def frames(batches: list[list]) -> list[list[int]]:
