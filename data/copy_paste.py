@@ -123,13 +123,14 @@ def _faded(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _is_free(sample: Sample, box: np.ndarray) -> bool:
-    """The box [4] covers no object too far, and nothing of a region to ignore."""
+    """The box [4] covers no object too far, and nothing of what stands before it or is to be ignored."""
     hidden = _shares(sample.boxes, box[None])[:, 0]
     if sample.masks is not None:
         x1, y1, x2, y2 = _whole_pixels(box, sample.image)
         seen = sample.masks.sum(axis=(1, 2))
         hidden = np.maximum(hidden, sample.masks[:, y1:y2, x1:x2].sum(axis=(1, 2)) / np.maximum(seen, 1))
-    return bool((hidden <= COVERED).all() and not _shares(sample.ignore, box[None]).any())
+    limits = np.where(sample.boxes[:, 3] > box[3], 0, COVERED)  # what reaches lower is nearer
+    return bool((hidden <= limits).all() and not _shares(sample.ignore, box[None]).any())
 
 
 def _whole_pixels(box: np.ndarray, image: np.ndarray, margin: int = 0) -> Window:

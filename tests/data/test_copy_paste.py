@@ -74,11 +74,19 @@ def test_the_size_varies_about_the_feet() -> None:
     assert 1.05 < max(scales) <= 1 + SCALE
 
 
-def test_nothing_is_pasted_over_an_object_beyond_the_limit_or_over_a_region_to_ignore() -> None:
+def test_an_object_that_would_not_fit_into_the_frame_is_left_out() -> None:
+    donor = noise(1, (100, 300), [[40, 3, 70, 90]])  # 4 % more, and it would reach out of the top
+    assert all(paste(noise(2, (100, 300), []), donor, 0, np.random.default_rng(k)).boxes[0, 1] >= 0 for k in range(20))
+    narrow = noise(2, (100, 24), [])
+    assert paste(narrow, donor, 0, np.random.default_rng(0)) is narrow
+
+
+def test_an_object_covers_others_up_to_the_limit_and_nothing_that_is_nearer_or_to_be_ignored() -> None:
+    """The feet stand in row 80; what reaches lower is nearer."""
     donor = noise(1, (100, 300), [[40, 30, 70, 80]])
     objects, regions = [[20, 40, 60, 90], [90, 20, 130, 60], [200, 50, 215, 70]], [[140, 60, 190, 75]]
     sample = noise(2, (100, 300), objects, regions)
-    covered, left_out = [], 0
+    covered, left_out = list[float](), 0
     for seed in range(300):
         found = paste(sample, donor, 0, np.random.default_rng(seed))
         if found is sample:
@@ -89,12 +97,13 @@ def test_nothing_is_pasted_over_an_object_beyond_the_limit_or_over_a_region_to_i
         x1, y1, x2, y2 = found.boxes[3].tolist()
         for a, b, c, d in objects:
             shared = max(0, min(x2, c) - max(x1, a)) * max(0, min(y2, d) - max(y1, b))
+            assert not shared or d <= 80
             covered.append(shared / ((c - a) * (d - b)))
         for a, _, c, _ in regions:  # the donor is as high as this region
             assert x2 <= a or x1 >= c
     assert 0.2 < max(covered) <= COVERED
-    assert left_out < 30
-    full = noise(2, (100, 300), [[0, 0, 300, 100]], [[0, 0, 300, 40]])
+    assert left_out < 60
+    full = noise(2, (100, 300), [[10 * k, 50, 10 * k + 10, 70] for k in range(30)])
     assert paste(full, donor, 0, np.random.default_rng(0)) is full
 
 
@@ -194,7 +203,7 @@ def triangle(hw: tuple[int, int], box: tuple[int, int, int, int], value: int) ->
 def test_masks_show_the_pixels_of_objects_and_what_is_underneath_loses_them() -> None:
     donor, sample, overlaps = (
         triangle((100, 200), (20, 40, 60, 80), 250),
-        triangle((100, 200), (50, 50, 150, 95), 100),
+        triangle((100, 200), (50, 30, 150, 75), 100),
         0,
     )
     for seed in range(40):
