@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="a Python that has ultralytics installed")
     parser.add_argument("--no-cold", action="store_true", help="with --peers: without new processes")
     args = parser.parse_args()
+    if args.peers and not args.peers.is_file():
+        parser.error(f"--peers {args.peers}: no such file; name the python of an environment with ultralytics")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         files = args.weights or [_untrained(args.config, folder / "untrained.pt")]
