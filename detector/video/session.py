@@ -71,9 +71,8 @@ def run(options: Options, make_detector: Callable[[bool], tuple[Detector, int]],
     world.join(APART)
     try:
         _require_one(world.gather(fault), len(items))
-        detector, good_batch = make_detector(
-            all(source.kind != "live" for source in sources)
-        )  # before the folder: wrong weights shall leave no empty one
+        # before the folder: wrong weights shall leave no empty one
+        detector, good_batch = make_detector(all(source.kind != "live" for source in sources))
         journal = Journal(echo=lambda line: tqdm.write(line, file=sys.stderr))
         with ExitStack() as held:
             folder, is_new = world.main_does(lambda: _claim_folder(options, items, held))

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -191,10 +191,11 @@ class Silent:
 
     classes = ("Car",)
     timings = dict.fromkeys(("preprocess", "network", "postprocess", "images"), 0.0)
+    ahead = 1
 
-    def predict(self, images: list[np.ndarray]) -> list[Detections]:
+    def start(self, images: list[np.ndarray]) -> Callable[[], list[Detections]]:
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
-        return [Detections(*nothing) for _ in images]
+        return lambda: [Detections(*nothing) for _ in images]
 
 
 FORMS = ((".mp4", "mpeg4"), (".avi", "mjpeg"), (".mkv", "libx264"), (".mov", "png"), (".ts", "mpeg2video"))
@@ -219,7 +220,7 @@ def video(rng: random.Random, folder: Path) -> str:
     with redirect_stderr(said), redirect_stdout(io.StringIO()):
         options = Options((str(bad),), folder / "out", saves=())
         try:
-            status = run(options, lambda: (Silent(), 1), threading.Event())
+            status = run(options, lambda ahead: (Silent(), 1), threading.Event())
         except ValueError as error:  # the only source, and told before a network is loaded
             assert str(error).startswith(f"{bad}: "), error
             return "refused"

@@ -101,7 +101,7 @@ def test_folders_in_the_place_of_files_are_told(tmp_path: Path) -> None:
 def test_a_bad_source_does_not_end_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("s_bomb60000.png", "w70000.png", "m00_png.mov", "mjpeg_033.avi", "s_size17000x2.mkv", "s_12000.png")
     options = Options(tuple(str(FILES / name) for name in names), tmp_path / "out")
-    assert run(options, lambda: (Silent(), 1), threading.Event()) == 1
+    assert run(options, lambda ahead: (Silent(), 1), threading.Event()) == 1
     said = capsys.readouterr().err
     for name in ("s_bomb60000.png", "w70000.png", "s_size17000x2.mkv"):
         assert f"{name}: " in said
