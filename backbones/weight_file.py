@@ -12,6 +12,9 @@ import torch
 from system.command import out_of_memory
 
 
+_FOLDER = 0x10  # among a record's attributes
+
+
 class WeightsError(ValueError):
     """A weight file that cannot be read or does not fit; the message names the file and the first keys."""
 
@@ -41,8 +44,12 @@ def read_weight_file(path: str | Path) -> Any:
 
 
 def _damaged_record(path: str | Path) -> str | None:
-    """The first record that differs from its checksum; None where all is well, or in a file without checksums."""
+    """The first record that differs from its checksum; None where all is well, or in a file without checksums.
+
+    A record marked as a folder counts too: torch would take for its bytes whatever the memory held before.
+    """
     if not zipfile.is_zipfile(path):  # torch's format before 1.6
         return None
     with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+        folders = (record.filename for record in archive.infolist() if record.external_attr & _FOLDER)
+        return archive.testzip() or next(folders, None)

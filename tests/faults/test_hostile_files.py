@@ -210,6 +210,16 @@ def test_what_is_no_weight_file_is_told_in_words(tmp_path: Path, content: bytes,
     assert "odd.pt: not a PyTorch weight file" in said and reason in said
 
 
+@pytest.mark.parametrize("record", [b"/data.pkl", b"/data/0"])
+def test_a_record_marked_as_a_folder_is_told(checkpoint: Path, tmp_path: Path, record: bytes) -> None:
+    """torch reads no bytes of a folder: the pickle, or a tensor, would be what the memory held before."""
+    spoilt, path, folder = bytearray(checkpoint.read_bytes()), tmp_path / "bad.pt", 0x10
+    entry = spoilt.rindex(b"PK\x01\x02", 0, spoilt.rindex(record))  # of the directory at the end
+    spoilt[entry + 38] |= folder
+    path.write_bytes(spoilt)
+    assert "damaged" in told(CheckpointError, lambda: load_trained(path))
+
+
 def test_a_list_where_weights_belong_is_told() -> None:
     assert "model_list.pt" in told(CheckpointError, lambda: load_trained(FILES / "model_list.pt"))
 
