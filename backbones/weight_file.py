@@ -11,7 +11,6 @@ import torch
 
 from system.command import out_of_memory
 
-
 _FOLDER = 0x10  # among a record's attributes
 
 

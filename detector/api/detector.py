@@ -8,8 +8,9 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -21,10 +22,12 @@ from PIL import ImageOps
 
 from data.images import decode_image, read_image
 from data.transfer import within
+from detector.inference.ahead import in_order
 from detector.inference.detections import Detections
 from detector.inference.predictor import Predictor
 from detector.inference.thresholds import Thresholds
-from detector.video.frames import Frame, Selection, SourceError
+from detector.inference.weights import is_checkpoint
+from detector.video.frames import Frame, Selection, Source, SourceError
 from detector.video.journal import Journal
 from detector.video.sources import VIDEO_SUFFIXES, find_items, open_sources
 
@@ -56,7 +59,9 @@ class Detector:
     ) -> None:
         only = (classes,) if isinstance(classes, str) else tuple(classes)
         limits = Thresholds(named=conf, only=only) if isinstance(conf, Mapping) else Thresholds(conf, only=only)
-        self._predictor = Predictor(weights, device, precision, limits, iou, threads)
+        self._open = partial(Predictor, weights, device, precision, limits, iou, threads)
+        self._is_exported = not is_checkpoint(Path(weights))
+        self._predictor = self._open()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,16 +90,34 @@ class Detector:
         opened = open_sources(find_items([str(source)], selection), selection, STREAM_PATIENCE_S)
         journal = Journal(echo=warnings.warn)
         for one in opened:
-            try:
-                for frame in one.frames(journal, threading.Event()):
-                    yield frame, self._find([frame.image])[0]
-            except SourceError as fault:
-                raise SourceError(f"{one.source}: {fault}") from None
+            predictor = self._predictor if one.kind == "live" else self._for_many
+            yield from in_order(_begun(one, journal, predictor), predictor.ahead)
+
+    @cached_property
+    def _for_many(self) -> Predictor:
+        """The one for files. Exported weights are loaded again for it: they then run frames beside each other."""
+        return self._open(many=True) if self._is_exported else self._predictor
 
     def _find(self, sources: Sequence[Image]) -> list[Detections]:
         images = [to_rgb(source) for source in sources]
         found = self._predictor.predict(images)
         return [replace(one, image=image) for one, image in zip(found, images, strict=True)]
+
+
+def _begun(source: Source, journal: Journal, predictor: Predictor) -> Iterator[Callable[[], tuple[Frame, Detections]]]:
+    """A call for every frame. A fault of the source comes in its place, behind the frames before it."""
+
+    def finish(frame: Frame, found: Callable[[], list[Detections]]) -> tuple[Frame, Detections]:
+        return frame, replace(found()[0], image=frame.image)
+
+    def fail(fault: SourceError) -> tuple[Frame, Detections]:
+        raise SourceError(f"{source.source}: {fault}") from None
+
+    try:
+        for frame in source.frames(journal, threading.Event()):
+            yield partial(finish, frame, predictor.start([frame.image]))
+    except SourceError as fault:
+        yield partial(fail, fault)
 
 
 def to_rgb(source: Any) -> NDArray[np.uint8]:

@@ -77,5 +77,5 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
 
     count = thread_count(threads)
     if path.suffix == ".onnx":
-        return OnnxBackend(path, precision, count, device if on_gpu else "cpu")
+        return OnnxBackend(path, precision, count, device if on_gpu else "cpu", many)
     return OpenVinoBackend(path, precision, count, many)

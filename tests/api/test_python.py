@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,8 +23,11 @@ from pycocotools.coco import COCO
 from data.formats.kitti import read_labels
 from detector import Detection, Detections, Detector
 from detector.api import detector as face
+from detector.inference.ahead import in_order
 from detector.inference.drawing import draw
 from detector.inference.predictor import Predictor
+from detector.video.frames import Frame, SourceError
+from detector.video.journal import Journal
 from tests.faults.servers import drip, headers, serving
 
 ROOT = Path(__file__).parents[2]
@@ -233,6 +236,28 @@ def test_the_page_runs(weights: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert Path("found.jpg").stat().st_size and Path("found.png").stat().st_size
     assert [words[:2] for words in seen if words[0] in (0, 5)] == [(0, 0.0), (5, 0.5)]  # frames of the video
     assert CLASSES in [words[0] for words in seen]
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_frames_before_a_fault_of_the_source_come_first(ahead: int) -> None:
+    class Torn:
+        source, name, kind = "torn.mp4", "torn", "video"
+
+        def frames(self, journal: Journal, stop: threading.Event) -> Iterator[Frame]:
+            for index in range(4):
+                yield Frame("torn.mp4", "torn", "video", index, index / 10, patches(index))
+            raise SourceError("no more")
+
+    class Counting:
+        def start(self, images: list[np.ndarray]) -> Callable[[], list[Detections]]:
+            return lambda: [FOUND] * len(images)
+
+    seen = []
+    with pytest.raises(SourceError, match=r"^torn\.mp4: no more$"):
+        for frame, found in in_order(face._begun(Torn(), Journal(echo=print), Counting()), ahead):  # type: ignore[arg-type]
+            assert found.image is frame.image
+            seen.append(frame.index)
+    assert seen == [0, 1, 2, 3]
 
 
 def test_a_url_whose_header_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +13,7 @@ import torch
 from small_network import CLASSES, pictures
 
 import detect
+from detector import Detector
 from detector.inference.ahead import in_order
 from detector.inference.backend import open_backend
 from detector.inference.predictor import Predictor
@@ -172,7 +174,7 @@ def test_detect_needs_nothing_but_the_file(exported, tmp_path):
     assert found and {entry["class"] for entry in found} <= set(CLASSES)
 
 
-@pytest.mark.parametrize("kind", ["openvino", "openvino-int8"])
+@pytest.mark.parametrize("kind", ["openvino", "openvino-int8", "onnx", "onnx-int8"])
 def test_calls_that_run_beside_each_other_find_the_same(exported, kind):
     """To the last bit: every one has a thread to itself, as the plain backend has here."""
     images = pictures(7, 60, 100)
@@ -182,7 +184,8 @@ def test_calls_that_run_beside_each_other_find_the_same(exported, kind):
     begun = [beside.start([image]) for image in images]  # more than run at once: the rest wait
     found = [wait()[0] for wait in reversed(begun)][::-1]
     again = [found for (found,) in in_order((beside.start([image]) for image in images), beside.ahead)]
-    assert len(beside.backend._idle) == len(images), "requests are used again"
+    if isinstance(beside.backend, OpenVinoBackend):
+        assert len(beside.backend._idle) == len(images), "requests are used again"
     for expected, *others in zip(plain.predict(images), found, again, strict=True):
         assert len(expected)
         for other in others:
@@ -190,8 +193,29 @@ def test_calls_that_run_beside_each_other_find_the_same(exported, kind):
             np.testing.assert_array_equal(other.scores, expected.scores)
 
 
-def test_a_call_that_fails_beside_others_is_told(exported):
-    backend = OpenVinoBackend(exported["openvino"], "auto", 2, many=True)
+@pytest.mark.parametrize("kind", ["openvino", "onnx"])
+def test_a_video_in_python_finds_frame_by_frame_what_pictures_do(exported, tmp_path, kind):
+    """Losslessly written, so that a frame is the picture; several frames are begun before the first is given."""
+    clip, images = tmp_path / "clip.mkv", pictures(6, 64, 96)
+    with av.open(str(clip), "w") as out:
+        stream = out.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "bgr0"
+        for image in images:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="bgr0")))
+        out.mux(stream.encode(None))
+    detector = Detector(exported[kind], conf=0.3, threads=2)
+    seen = list(detector.video(clip))
+    assert [frame.index for frame, _ in seen] == [0, 1, 2, 3, 4, 5]
+    for image, (frame, found) in zip(images, seen, strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+        expected = detector(image)
+        assert len(expected) == len(found)
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnx"])
+def test_a_call_that_fails_beside_others_is_told(exported, kind):
+    backend = open_backend(exported[kind], "cpu", "auto", 2, many=True)
     with pytest.raises(WeightsError, match="its graph cannot be computed"):
         backend.start(np.zeros((1, 32, 32, 3), np.uint8))()
     assert backend.start(np.zeros((1, 64, 96, 3), np.uint8))()[0].shape[0] == 1
