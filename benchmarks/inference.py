@@ -35,8 +35,9 @@ from detector.export.quantise import quantise_onnx, quantise_openvino
 from detector.inference.backend import open_backend
 from detector.inference.card import Card
 from detector.inference.cores import thread_count
+from detector.inference.onnx_runtime import OnnxBackend
+from detector.inference.openvino_runtime import OpenVinoBackend
 from detector.inference.pytorch import TorchBackend
-from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
 from detector.inference.trained import Trained
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel

@@ -27,8 +27,9 @@ from data.resize import fit, resize
 from detector.inference.card import read_card
 from detector.inference.detections import Detections
 from detector.inference.drawing import draw
+from detector.inference.exported import require
+from detector.inference.openvino_runtime import RT_INFO
 from detector.inference.predictor import Predictor
-from detector.inference.runtimes import RT_INFO, require
 from detector.video.container import to_rgb
 from detector.video.encoder import X264
 

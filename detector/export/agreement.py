@@ -15,8 +15,8 @@ from data.resize import fit
 from detector.evaluation.evaluator import Evaluation, evaluate
 from detector.export.graph import ImagesToBoxes
 from detector.inference.detections import Detections, to_labels
+from detector.inference.exported import ExportedBackend
 from detector.inference.predictor import Image, Predictor
-from detector.inference.runtimes import ExportedBackend
 
 SEEN = 0.25  # detect.py's threshold: from here on a difference is one that people see
 

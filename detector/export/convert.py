@@ -29,8 +29,8 @@ from detector.export.quantise import Inputs, quantise_onnx, quantise_openvino
 from detector.export.suppression import suppress_onnx, suppress_openvino
 from detector.inference.backend import open_backend
 from detector.inference.card import Card
+from detector.inference.exported import ExportedBackend
 from detector.inference.predictor import Image, Predictor
-from detector.inference.runtimes import ExportedBackend
 from detector.inference.trained import load_trained
 from detector.inference.weights import WeightsError
 from system.files import naming

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detector.inference.card import Card
 from detector.inference.fuse import fuse
-from detector.inference.runtimes import RT_INFO
+from detector.inference.openvino_runtime import RT_INFO
 from detector.inference.seal import seal
 from detector.network.model import DetectionModel
 

@@ -73,9 +73,11 @@ def open_backend(weights: str | Path, device: str, precision: str, threads: int 
         )
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; make it with: python -m detector.export W.pt --to onnx|openvino")
-    from detector.inference.runtimes import OnnxBackend, OpenVinoBackend
-
     count = thread_count(threads)
     if path.suffix == ".onnx":
+        from detector.inference.onnx_runtime import OnnxBackend
+
         return OnnxBackend(path, precision, count, device if on_gpu else "cpu", many)
+    from detector.inference.openvino_runtime import OpenVinoBackend
+
     return OpenVinoBackend(path, precision, count, many)

@@ -16,9 +16,9 @@ import detect
 from detector import Detector
 from detector.inference.ahead import in_order
 from detector.inference.backend import open_backend
+from detector.inference.openvino_runtime import OpenVinoBackend
 from detector.inference.predictor import Predictor
 from detector.inference.pytorch import TorchBackend
-from detector.inference.runtimes import OpenVinoBackend
 from detector.inference.trained import load_trained
 from detector.inference.weights import WeightsError
 

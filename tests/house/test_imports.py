@@ -102,7 +102,12 @@ def test_exported_networks_start_without_torch() -> None:
     """What detect.py and evaluate.py load for an .onnx or .xml file, at import."""
     late = {"detector.inference.pytorch", "detector.inference.trained"}
     seen: set[str] = set()
-    waiting = ["detector.inference.predictor", "detector.inference.runtimes", "detector.video.session"]
+    waiting = [
+        "detector.inference.predictor",
+        "detector.inference.onnx_runtime",
+        "detector.inference.openvino_runtime",
+        "detector.video.session",
+    ]
     while waiting:
         name = waiting.pop()
         if name in seen or name in late:

@@ -29,8 +29,8 @@ from data.resize import fit
 from detector.export.graph import ImagesToBoxes, write_onnx
 from detector.inference.card import Card
 from detector.inference.decode import detect
+from detector.inference.onnx_runtime import OnnxBackend
 from detector.inference.pytorch import TorchBackend
-from detector.inference.runtimes import OnnxBackend
 from detector.inference.trained import load_trained
 from detector.network.build import build_detector
 from detector.network.model import DetectionModel
