@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from detector.inference.thresholds import Thresholds, thresholds
+from detector.inference.views import HELP as VIEWS_HELP
+from detector.inference.views import views_argument
 from detector.inference.weights import PRECISIONS, default_weights, weights_argument
 from detector.video.frames import Selection, parse_time
 from detector.video.pipeline import Detector
@@ -55,6 +57,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="lowest score of a detection, for all or a class: 0.4, or .25,Car=.5,Pedestrian=.3 (default: 0.25)",
     )
     add("--iou", type=fraction, default=0.45, help="overlap at which the weaker box goes (default: %(default)s)")
+    add("--views", type=views_argument, metavar="LIST", help=VIEWS_HELP)
     add("--classes", type=names, default=(), metavar="NAME,..", help="find only these (default: all that W knows)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; .onnx also tensorrt (default: %(default)s)")
     add("--precision", choices=PRECISIONS, default="auto", help="arithmetic (default: %(default)s)")
@@ -104,7 +107,7 @@ def _load(args: argparse.Namespace, ahead: bool) -> tuple[Detector, int]:
         weights = Path(name)
         print(f"weights: {name}, which comes with the project (--weights help)", file=sys.stderr)
     limits = replace(args.conf, only=args.classes)
-    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads, many=ahead)
+    predictor = Predictor(weights, args.device, args.precision, limits, args.iou, args.threads, ahead, args.views)
     return predictor, GPU_BATCH if predictor.backend.device_type == "cuda" else 1
 
 

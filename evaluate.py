@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from detector.evaluation.evaluator import COCO_EVALUATORS, DEFAULT_COCO
 from detector.evaluation.run import LOWEST_SCORE, OVERLAP, Outputs, score_network, score_results
+from detector.inference.views import HELP as VIEWS_HELP
+from detector.inference.views import views_argument
 from detector.inference.weights import PRECISIONS, weights_argument
 from system.command import Parser, count, door, exit_status, fraction, names
 
@@ -54,6 +56,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     network.add_argument("--save-detections", metavar="DIR", help="keep the results as KITTI files, one a frame")
     network.add_argument("--conf", type=fraction, default=LOWEST_SCORE, help="lowest score (default: %(default)s)")
     network.add_argument("--iou", type=fraction, default=OVERLAP, help="suppression overlap (default: %(default)s)")
+    network.add_argument("--views", type=views_argument, metavar="LIST", help=VIEWS_HELP)
     network.add_argument("--batch", type=count, metavar="N", help="images at once (default: 8, a classifier 128)")
     network.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; .onnx also tensorrt (default: %(default)s)"
@@ -134,7 +137,7 @@ def _predictor(args: argparse.Namespace, checkpoint: Checkpoint | None) -> Predi
         from detector.inference.trained import trained_of
 
         weights = open_trained(trained_of(checkpoint, args.weights), args.device, args.precision, args.threads)
-    return Predictor(weights, args.device, args.precision, args.conf, args.iou, args.threads)
+    return Predictor(weights, args.device, args.precision, args.conf, args.iou, args.threads, views=args.views)
 
 
 def _score_classifier(args: argparse.Namespace, checkpoint: Checkpoint, report: Path | None) -> None:
@@ -147,6 +150,7 @@ def _score_classifier(args: argparse.Namespace, checkpoint: Checkpoint, report: 
         "--iou": args.iou != OVERLAP,
         "--coco": args.coco != DEFAULT_COCO,
         "--ignore": args.ignore != IGNORED,
+        "--views": args.views is not None,
     }
     given = [word for word, is_given in unfit.items() if is_given]
     if given:

@@ -43,7 +43,7 @@ class Detector:
     """Trained weights that look at pictures: `Detector("best.pt")("street.jpg")`.
 
     conf: the lowest score, or one a class (`{"Car": .5}`; the others keep .25). iou: the overlap at which the weaker
-    box goes. classes: find only these. The rest is as in detect.py.
+    box goes. classes: find only these. views: of "half" and "mirror". The rest is as in detect.py.
     """
 
     def __init__(
@@ -56,10 +56,11 @@ class Detector:
         classes: Sequence[str] = (),
         precision: str = "auto",
         threads: int | None = None,
+        views: Sequence[str] | None = None,
     ) -> None:
         only = (classes,) if isinstance(classes, str) else tuple(classes)
         limits = Thresholds(named=conf, only=only) if isinstance(conf, Mapping) else Thresholds(conf, only=only)
-        self._open = partial(Predictor, weights, device, precision, limits, iou, threads)
+        self._open = partial(Predictor, weights, device, precision, limits, iou, threads, views=views)
         self._is_exported = not is_checkpoint(Path(weights))
         self._predictor = self._open()
 

@@ -26,6 +26,7 @@ class Backend(Protocol):
 
     device_type: "cpu", "cuda" or another of torch's; precision: the arithmetic that runs.
     lanes: how many calls of `start` run beside each other.
+    fuses: whether what it finds in several views of an image can become one answer.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +35,11 @@ class Backend(Protocol):
     device_type: str
     precision: str
     lanes: int
+    fuses: bool
+
+    def at_half(self) -> Backend:
+        """The same network for images of half the size."""
+        ...
 
     def run(self, images: NDArray[np.uint8]) -> Any:
         """images [B, H, W, 3] RGB -> whatever `finish` understands."""

@@ -36,6 +36,10 @@ class ExportedBackend(ABC):
         self._form = form_of(card, path)
         self.precision = precision
         self.batch = batch
+        self.fuses = card.suppressed is None
+
+    def at_half(self) -> ExportedBackend:
+        raise WeightsError(f"{self.path}: one input size, so --views mirror works, and half needs the .pt")
 
     def run(self, images: NDArray[np.uint8]) -> Outputs:
         """A graph of fixed batch gets its images in parts, the last one filled up with black."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.resize import Geometry
+from data.resize import STRIDE, Geometry
 from detector.inference.cores import thread_count
 from detector.inference.decode import detect
 from detector.inference.detections import Detections
@@ -55,12 +56,19 @@ class TorchBackend:
         self.device_type = self.device.type
         self.precision = pick_precision(precision, self.device)
         self.network = fuse(network).to(self.device)
+        self.fuses = not network.draws
         self.network.to(memory_format=torch.channels_last)
         if self.device_type == "cpu" and self.precision == "bf16" and self.network.cast_whole:
             _to_bf16(self.network)
             self._autocast = "fp32"
         else:
             self._autocast = self.precision
+
+    def at_half(self) -> TorchBackend:
+        half = copy(self)  # of the same weights
+        height, width = (-(-side // (2 * STRIDE)) * STRIDE for side in self.size)
+        half.size = (height, width)
+        return half
 
     @torch.inference_mode()
     def run(self, images: NDArray[np.uint8]) -> Any:

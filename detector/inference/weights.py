@@ -19,12 +19,13 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A model that comes with the project: weights, and the input size (height, width) to run them at."""
+    """A model that comes with the project: weights, the input size (height, width) to run them at, and other views."""
 
     about: str
     size: tuple[int, int]
     file: str
     sha256: str
+    views: tuple[str, ...] = ()
 
     def path(self) -> Path:
         """The file, once it is found to be the one that was meant."""
@@ -44,7 +45,7 @@ def _again() -> str:
 
 _KITTI = ("kitti.pt", "d0628f8ba71981b95aba037e693aafadfa4018b7153261146abe095bfd39b4b8")
 SHIPPED = {
-    "kitti": Shipped("accurate: 1024 x 320 pixels", (320, 1024), *_KITTI),
+    "kitti": Shipped("accurate: 1024 x 320 pixels, and 512 x 160", (320, 1024), *_KITTI, views=("half",)),
     "kitti-light": Shipped("fast: the same weights at 512 x 160 pixels, real time on two cores", (160, 512), *_KITTI),
     "kitti-nano": Shipped("fastest: the same weights at 416 x 128 pixels", (128, 416), *_KITTI),
 }
