@@ -58,6 +58,7 @@ class Detector:
         threads: int | None = None,
         views: Sequence[str] | None = None,
     ) -> None:
+        views = (views,) if isinstance(views, str) else views
         only = (classes,) if isinstance(classes, str) else tuple(classes)
         limits = Thresholds(named=conf, only=only) if isinstance(conf, Mapping) else Thresholds(conf, only=only)
         self._open = partial(Predictor, weights, device, precision, limits, iou, threads, views=views)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from data.resize import Geometry, fit_together, resize
 from detector.inference.backend import Backend, open_backend
 from detector.inference.detections import Detections
+from detector.inference.joining import View, join, threshold_of_one, unmirrored, views_of
 from detector.inference.thresholds import Thresholds
-from detector.inference.views import View, join, threshold_of_one, unmirrored, views_of
 from detector.inference.weights import SHIPPED
 
 Image = NDArray[np.uint8]  # [h, w, 3] RGB

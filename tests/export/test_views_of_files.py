@@ -13,8 +13,8 @@ import detect
 from detector import Detector
 from detector.inference.backend import open_backend
 from detector.inference.detections import Detections
+from detector.inference.joining import join, unmirrored
 from detector.inference.predictor import Predictor
-from detector.inference.views import join, unmirrored
 from detector.inference.weights import SHIPPED, WeightsError
 
 LOW = 0.03
@@ -58,6 +58,7 @@ def test_python_and_the_command_take_views(weights: Path, tmp_path: Path, capsys
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), pictures(1)[0])
     found = Detector(weights, device="cpu", precision="fp32", conf=0.3, threads=1, views=["half", "mirror"])(picture)
+    assert len(Detector(weights, device="cpu", views="half")._predictor._views) == 2
     words = [str(picture), "--weights", str(weights), "--threads", "1", "--precision", "fp32", "--conf", "0.3"]
     out = tmp_path / "out"
     assert detect.main([*words, "--views", "half,mirror", "--save", "kitti", "--output", str(out)]) == 0

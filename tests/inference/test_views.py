@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from detector.inference.detections import Detections
-from detector.inference.views import join, threshold_of_one, unmirrored, views_argument, views_of
+from detector.inference.joining import join, threshold_of_one, unmirrored, views_of
+from detector.inference.views import views_argument
 
 
 def found(*objects: tuple[float, int, tuple[float, ...]]) -> Detections:
