@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Made = TypeVar("Made")  # a batch, of whatever task
 
 AHEAD = 2  # batches that a worker prepares ahead
+GRACE_S = 60  # for a training that is told to stop to end its step and save it
 PATIENCE_S = 600  # a batch takes milliseconds; a worker that gives none for so long never will
 _BOXES = 1 << 16  # bytes of a batch beside its images and masks, generously
 _MASKS = 2  # a batch may have twice as many as is usual
@@ -300,8 +301,9 @@ def _as_it_is(batch: Any) -> Any:
 def _start_worker(worker: int) -> None:
     """Workers share the cores by being many; OpenCV's threads in each would only fight (torch sets its own to one).
 
-    Ctrl-C reaches every process of a terminal, but the training process decides when its workers end. It may have to do
-    that by SIGTERM, which must stay deadly.
+    Ctrl-C reaches every process of a terminal, SIGTERM every one of a job (Slurm, systemd), but the training process
+    decides when its workers end. It may have to do that by SIGTERM, which stays deadly, only later.
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_S))

@@ -142,6 +142,33 @@ def test_a_comparison_and_thirty_signals(tmp_path: Path) -> None:
     kill_and_compare(tmp_path, 30, random.Random(1))
 
 
+def test_a_job_that_is_told_to_stop_with_all_its_processes_saves(tmp_path: Path) -> None:
+    """Slurm and systemd send SIGTERM to every process: to the workers that load frames too."""
+    root = make_dataset(tmp_path / "data", frames=8)
+    (root / "ImageSets/val.txt").write_text("000000\n")
+    (tmp_path / "job.yaml").write_text(
+        f"name: job\ndata: {{root: '{root}', workers: 2, classes: auto}}\nnetwork: {{width: 0.125}}\n"
+        "phases: [{size: 64, epochs: 500, batch_size: 2}]\n"
+        f"train: {{runs: '{tmp_path}', precision: fp32, threads: 1, validate_every: 0}}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "train.py", str(tmp_path / "job.yaml")],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    while process.poll() is None and not (tmp_path / "job/last.pt").exists():
+        time.sleep(0.05)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "Traceback" not in said and "killed by signal" not in said
+    assert load_checkpoint(tmp_path / "job/last.pt").training["progress"]["epoch"] >= 1
+
+
 @pytest.mark.slow
 def test_compare_py_killed_twice_and_called_again(tmp_path: Path) -> None:
     """The door itself, with detectors and their evaluation."""
