@@ -97,8 +97,9 @@ class Detector:
 
     @cached_property
     def _for_many(self) -> Predictor:
-        """The one for files. Exported weights are loaded again for it: they then run frames beside each other."""
-        return self._open(many=True) if self._is_exported else self._predictor
+        """The one for files. Exported weights on a CPU are loaded again for it, to run frames beside each other."""
+        gains = self._is_exported and self._predictor.backend.device_type == "cpu"
+        return self._open(many=True) if gains else self._predictor
 
     def _find(self, sources: Sequence[Image]) -> list[Detections]:
         images = [to_rgb(source) for source in sources]

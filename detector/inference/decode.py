@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data.resize import Geometry
 from detector.inference.detections import Detections
 from detector.inference.suppression import CANDIDATES, LIMIT, suppress
-from detector.inference.thresholds import Threshold, lowest
+from detector.inference.thresholds import Threshold, lowest, of_labels
 
 if TYPE_CHECKING:
     from detector.network.model import DetectionModel
@@ -77,7 +77,7 @@ def to_detections(
 def split(found: NDArray[np.float32], geometries: Sequence[Geometry], conf: Threshold) -> list[Detections]:
     """The same of a graph that suppresses: [M, 7] image, x1, y1, x2, y2, score, label; what scores above `conf`."""
     image, label = found[:, 0], found[:, 6].astype(np.int64)
-    counts = found[:, 5] > (conf if isinstance(conf, float) else conf[label])
+    counts = found[:, 5] > of_labels(conf, label)
     each = [counts & (image == index) for index in range(len(geometries))]
     return [
         _in_original(found[rows, 1:5], found[rows, 5], label[rows], geometry)

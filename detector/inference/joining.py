@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from detector.inference.backend import Backend
 from detector.inference.detections import Detections
-from detector.inference.suppression import LIMIT, apart, areas, overlap
-from detector.inference.thresholds import Threshold
+from detector.inference.suppression import LIMIT, apart, overlaps
+from detector.inference.thresholds import Threshold, of_labels
 from detector.inference.views import HALF, MIRROR, check_views
 
 FAINT = 0.1  # of a threshold: what one view scores so low may count where another is surer
@@ -43,9 +43,8 @@ def views_of(backend: Backend, names: Sequence[str]) -> tuple[View, ...]:
 
 def threshold_of_one(conf: Threshold) -> Threshold:
     """What one of several views has to score; no lower than FAINTEST, unless that is what was asked for."""
-    if isinstance(conf, float):
-        return max(conf * FAINT, min(conf, FAINTEST))
-    return np.maximum(conf * FAINT, np.minimum(conf, FAINTEST))
+    low: Threshold = np.maximum(conf * FAINT, np.minimum(conf, FAINTEST))
+    return low
 
 
 def unmirrored(found: Detections, width: int) -> Detections:
@@ -68,7 +67,7 @@ def join(views: Sequence[Detections], conf: Threshold, iou: float) -> Detections
     means, classes = weights.sum(1) / len(views), labels[rows.max(1)]
     joined = np.einsum("mv,mvk->mk", weights, boxes[rows]) / weights.sum(1, keepdims=True)
     order = np.argsort(-means, kind="stable")
-    order = order[means[order] > (conf if isinstance(conf, float) else conf[classes[order]])][:LIMIT]
+    order = order[means[order] > of_labels(conf, classes[order])][:LIMIT]
     joined, means, classes = joined[order].astype(np.float32), means[order].astype(np.float32), classes[order]
     alone = apart(joined, classes, iou)
     return Detections(joined[alone], means[alone], classes[alone])
@@ -79,8 +78,7 @@ def _objects(
 ) -> NDArray[np.intp]:
     """[m, views]: for each object, the row of its box in each view, -1 where it is not seen. Rows come best first; the
     best free one takes from every other view the free one that overlaps it most."""
-    area = areas(boxes)
-    shared = overlap(boxes.T[:, :, None], area[:, None], boxes.T[:, None], area)
+    shared = overlaps(boxes)
     near = (shared > iou) & (labels[:, None] == labels) & (view[:, None] != view)
     free = np.ones(len(boxes), np.bool_)
     objects = []

@@ -48,7 +48,7 @@ def _take_in_turn(
     place[by_class] = np.arange(len(by_class))
     ends = np.searchsorted(labels[by_class], labels, side="right").tolist()
     grouped, score = boxes[by_class], scores[by_class]
-    sides, area = np.ascontiguousarray(grouped.T), areas(grouped)
+    sides, area = np.ascontiguousarray(grouped.T), _areas(grouped)
     free = np.ones(len(boxes), np.bool_)
     kept: list[int] = []
     averages: list[Boxes] = []
@@ -56,11 +56,11 @@ def _take_in_turn(
         if not free[at]:
             continue
         rest = slice(at + 1, end)
-        shared = overlap(sides[:, at], area[at], sides[:, rest], area[rest])
-        taken = np.flatnonzero((shared > iou) & free[rest])
+        overlap = _overlap(sides[:, at], area[at], sides[:, rest], area[rest])
+        taken = np.flatnonzero((overlap > iou) & free[rest])
         kept.append(row)
         if len(taken):
-            weight = np.concatenate((score[at : at + 1], score[rest][taken] * shared[taken]))
+            weight = np.concatenate((score[at : at + 1], score[rest][taken] * overlap[taken]))
             heap = np.concatenate((grouped[at : at + 1], grouped[rest][taken]))
             averages.append((weight / weight.sum()) @ heap)
             free[rest][taken] = False
@@ -73,8 +73,7 @@ def _take_in_turn(
 
 def apart(boxes: Boxes, labels: NDArray[np.int64], iou: float) -> NDArray[np.bool_]:
     """Of boxes best first, those that overlap no better one that stays, of their class, by more than `iou`."""
-    sides, area = boxes.T, areas(boxes)
-    clash = overlap(sides[:, :, None], area[:, None], sides[:, None], area) > iou
+    clash = overlaps(boxes) > iou
     clash &= labels[:, None] == labels
     alone = np.ones(len(boxes), np.bool_)
     for row in np.flatnonzero(np.triu(clash, 1).any(1)):
@@ -83,12 +82,18 @@ def apart(boxes: Boxes, labels: NDArray[np.int64], iou: float) -> NDArray[np.boo
     return alone
 
 
-def areas(boxes: Boxes) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return found
+def overlaps(boxes: Boxes) -> NDArray[np.float32]:
+    """[n, n] IoU of each with each."""
+    sides, area = boxes.T, _areas(boxes)
+    return _overlap(sides[:, :, None], area[:, None], sides[:, None], area)
 
 
-def overlap(
+def _areas(boxes: Boxes) -> NDArray[np.float32]:
+    areas: NDArray[np.float32] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas
+
+
+def _overlap(
     a: Boxes, area_a: NDArray[np.float32] | np.float32, b: Boxes, area_b: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """IoU of boxes given by their sides x1, y1, x2, y2 along the first axis; nan where neither has an area."""
@@ -96,5 +101,5 @@ def overlap(
     height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
     common = np.maximum(width, 0) * np.maximum(height, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shared: NDArray[np.float32] = common / (area_a + area_b - common)
-    return shared
+        overlap: NDArray[np.float32] = common / (area_a + area_b - common)
+    return overlap

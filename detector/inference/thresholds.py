@@ -49,6 +49,11 @@ def lowest(threshold: Threshold) -> float:
     return threshold if isinstance(threshold, float) else float(threshold.min())
 
 
+def of_labels(threshold: Threshold, labels: NDArray[np.int64]) -> Threshold:
+    """What detections of these labels have to score."""
+    return threshold if isinstance(threshold, float) else threshold[labels]
+
+
 def thresholds(text: str) -> Thresholds:
     """An argument: `0.4`, `Car=.5,Pedestrian=.3`, or both, `.25,Car=.5`."""
     others, named = Thresholds().others, {}

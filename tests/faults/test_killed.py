@@ -65,6 +65,20 @@ def start(work: Callable[[], int]) -> int:
         os._exit(status)
 
 
+def small_set(folder: Path, frames: int, val: int) -> Path:
+    """A data set, of which the first frames are to validate on."""
+    root = make_dataset(folder / "data", frames=frames)
+    (root / "ImageSets/val.txt").write_text("".join(f"{frame:06d}\n" for frame in range(val)))
+    return root
+
+
+def begin(*words: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """A door of the project, in a process group of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command, silent = [sys.executable, *words], subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=silent, stderr=stderr, start_new_session=True)
+
+
 def run_of(folder: Path) -> int:
     """A run that saves at every step."""
     return 128 if train_in(folder, Regress(config(folder.parent, "train.save_minutes=0"))) else 0
@@ -144,21 +158,13 @@ def test_a_comparison_and_thirty_signals(tmp_path: Path) -> None:
 
 def test_a_job_that_is_told_to_stop_with_all_its_processes_saves(tmp_path: Path) -> None:
     """Slurm and systemd send SIGTERM to every process: to the workers that load frames too."""
-    root = make_dataset(tmp_path / "data", frames=8)
-    (root / "ImageSets/val.txt").write_text("000000\n")
+    root = small_set(tmp_path, 8, 1)
     (tmp_path / "job.yaml").write_text(
         f"name: job\ndata: {{root: '{root}', workers: 2, classes: auto}}\nnetwork: {{width: 0.125}}\n"
         "phases: [{size: 64, epochs: 500, batch_size: 2}]\n"
         f"train: {{runs: '{tmp_path}', precision: fp32, threads: 1, validate_every: 0}}\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "train.py", str(tmp_path / "job.yaml")],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = begin("train.py", str(tmp_path / "job.yaml"), stderr=subprocess.PIPE)
     while process.poll() is None and not (tmp_path / "job/last.pt").exists():
         time.sleep(0.05)
     if process.poll() is None:
@@ -172,8 +178,7 @@ def test_a_job_that_is_told_to_stop_with_all_its_processes_saves(tmp_path: Path)
 @pytest.mark.slow
 def test_compare_py_killed_twice_and_called_again(tmp_path: Path) -> None:
     """The door itself, with detectors and their evaluation."""
-    root = make_dataset(tmp_path / "data", frames=4)
-    (root / "ImageSets/val.txt").write_text("000000\n000001\n")
+    root = small_set(tmp_path, 4, 2)
     (tmp_path / "recipe.yaml").write_text(
         f"data: {{root: '{root}', workers: 0, classes: auto}}\nnetwork: {{width: 0.125}}\n"
         "phases: [{size: 64, epochs: 2, batch_size: 2}]\ntrain: {precision: fp32, threads: 1, save_minutes: 0}\n"
@@ -181,19 +186,17 @@ def test_compare_py_killed_twice_and_called_again(tmp_path: Path) -> None:
     variants = "  none: {network: {attention: none}}\n  eca: {network: {attention: eca, placement: all}}\n"
     (tmp_path / "all.yaml").write_text(f"name: all\nrecipe: recipe.yaml\nrounds: 1\nvariants:\n{variants}")
 
-    def begin(runs: str) -> subprocess.Popen[bytes]:
-        words = [sys.executable, "compare.py", str(tmp_path / "all.yaml"), f"train.runs={tmp_path / runs}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def comparing(runs: str) -> subprocess.Popen[bytes]:
+        return begin("compare.py", str(tmp_path / "all.yaml"), f"train.runs={tmp_path / runs}")
 
     for trained in (1, 2):  # in the first variant, and in the second
-        process = begin("killed")
+        process = comparing("killed")
         while process.poll() is None and len(list((tmp_path / "killed").glob("all/*/last.pt"))) < trained:
             time.sleep(0.01)
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    assert begin("killed").wait() == 0
-    assert begin("whole").wait() == 0
+    assert comparing("killed").wait() == 0
+    assert comparing("whole").wait() == 0
     for last in sorted((tmp_path / "whole").glob("all/*/last.pt")):
         expected = load_checkpoint(last).model
         found = load_checkpoint(tmp_path / "killed" / last.relative_to(tmp_path / "whole")).model
